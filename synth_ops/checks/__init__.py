@@ -1,0 +1,1 @@
+"""What a copy must pass: evidence, and the judge."""

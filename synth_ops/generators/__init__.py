@@ -1,0 +1,1 @@
+"""Methods that learn a database and sample a copy of it."""

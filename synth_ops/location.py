@@ -1,0 +1,147 @@
+"""Where a source or target is: URLs and plain paths, read once and compared as the file system sees them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from synth_ops.errors import RecipeError
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SUFFIXES = {
+    ".duckdb": "duckdb",
+    ".ddb": "duckdb",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
+_FILE_SCHEMES = ("duckdb", "sqlite", "parquet", "csv")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """One source or target.
+
+    Attributes:
+        scheme: The plug-in's name: `duckdb`, `sqlite`, `parquet`, `csv`, or another one's.
+        path: For the built-in file schemes: the absolute path. None otherwise.
+        url: What the user wrote, variables resolved: it may hold a secret, so it is never shown (see `label`).
+        label: What may be shown: no user, password or query.
+    """
+
+    scheme: str
+    path: Path | None
+    url: str
+    label: str
+
+    def __repr__(self) -> str:
+        return f"Location({self.label})"
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Every name by which the file system knows the file: its real path, and its inode when it exists."""
+        if self.path is None:
+            return frozenset({f"url:{self.label}"})
+        names = {f"path:{os.path.realpath(self.path)}"}
+        if self.path.exists():
+            status = self.path.stat()
+            names.add(f"inode:{status.st_dev}:{status.st_ino}")
+        return frozenset(names)
+
+
+def resolve_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Replace `${NAME}` by the environment's values.
+
+    Raises:
+        RecipeError: Naming every variable that is not set.
+    """
+    missing = sorted({name for name in _VARIABLE.findall(text) if name not in environment})
+    if missing:
+        raise RecipeError(f"environment variables not set: {', '.join(missing)}", "export them, or change the recipe")
+    return _VARIABLE.sub(lambda match: environment[match[1]], text)
+
+
+def parse_location(text: str, base: Path) -> Location:
+    """Read a URL or a plain path.
+
+    Args:
+        text: `duckdb:///relative.duckdb`, `duckdb:////absolute.duckdb`, `parquet:///folder`, or a plain path, whose
+            scheme follows from its suffix, its first bytes or its contents.
+        base: The folder that relative paths start from.
+
+    Raises:
+        RecipeError: The scheme can't be told, or the URL is malformed.
+    """
+    resolved = resolve_variables(text)
+    scheme, separator, _ = resolved.partition("://")
+    if not separator:
+        path = (base / Path(resolved).expanduser()).absolute()
+        return _file_location(_guess_scheme(path, text), path, resolved)
+    scheme = scheme.lower()
+    if scheme.partition("+")[0] not in _FILE_SCHEMES:
+        return Location(scheme=scheme.partition("+")[0], path=None, url=resolved, label=_without_secrets(resolved))
+    parts = urlsplit(resolved)
+    if parts.netloc:
+        raise RecipeError(
+            f"{scheme} URL with a host part", f"write {scheme}:///relative/path or {scheme}:////absolute/path"
+        )
+    raw = resolved.partition("://")[2].partition("?")[0]
+    if len(raw) <= 1:
+        raise RecipeError(f"{scheme} URL without a path", f"write {scheme}:///path")
+    return _file_location(scheme, (base / Path(raw[1:]).expanduser()).absolute(), resolved)
+
+
+def overlap(one: Location, other: Location) -> bool:
+    """Whether two locations are the same place, or one lies inside the other, under any spelling."""
+    if one.places & other.places:
+        return True
+    if one.path is None or other.path is None:
+        return False
+    first, second = Path(os.path.realpath(one.path)), Path(os.path.realpath(other.path))
+    return first in second.parents or second in first.parents
+
+
+def _file_location(scheme: str, path: Path, url: str) -> Location:
+    return Location(
+        scheme=scheme, path=Path(os.path.normpath(path)), url=url, label=f"{scheme}://{os.path.normpath(path)}"
+    )
+
+
+def _guess_scheme(path: Path, text: str) -> str:
+    if path.suffix.lower() in _SUFFIXES:
+        scheme = _SUFFIXES[path.suffix.lower()]
+        return _scheme_by_header(path) or scheme
+    if path.is_dir():
+        suffixes = {entry.suffix.lower() for entry in path.iterdir()}
+        return "csv" if suffixes & {".csv", ".tsv", ".gz"} and ".parquet" not in suffixes else "parquet"
+    by_header = _scheme_by_header(path)
+    if by_header:
+        return by_header
+    if not path.suffix:
+        return "parquet"
+    raise RecipeError(f"can't tell what kind of database {text!r} is", "write a URL such as duckdb:///file")
+
+
+def _scheme_by_header(path: Path) -> str:
+    """The kind of an existing database file, from its first bytes; empty when they say nothing."""
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(16)
+    except OSError:
+        return ""
+    if header.startswith(b"SQLite format 3"):
+        return "sqlite"
+    return "duckdb" if header[8:12] == b"DUCK" else ""
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"

@@ -1,0 +1,322 @@
+"""Tables, columns, kinds, keys and relationships: what a snapshot knows of the data's shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from synth_ops.errors import MetadataError
+
+
+class Kind(StrEnum):
+    """What a column means; decides who makes its values (see `kinds`)."""
+
+    ID = "id"
+    CATEGORICAL = "categorical"
+    NUMERICAL = "numerical"
+    DATETIME = "datetime"
+    TEXT = "text"
+    PII = "pii"
+    GEO = "geo"
+    MEDIA = "media"
+
+
+class Orphans(StrEnum):
+    """What the copy does about references that the source breaks."""
+
+    REPAIR = "repair"
+    """Every reference in the copy holds."""
+    KEEP = "keep"
+    """The share of broken references is learned, and made-up keys stand in the copy for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column.
+
+    Attributes:
+        type: Its type in DuckDB's words (`INTEGER`, `DECIMAL(10,2)`, `VARCHAR[]`), whatever the source calls it.
+        native_type: The source's own word for the type; empty when it has none (files).
+        provider: For kind pii, text or id: which provider makes its values (`email`, `pattern`, ...); empty for the
+            kind's default.
+        evidence: Why the kind was chosen, in words without values.
+    """
+
+    name: str
+    type: str
+    nullable: bool = True
+    native_type: str = ""
+    kind: Kind = Kind.CATEGORICAL
+    provider: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A reference from `columns` of one table to `parent_columns` of `parent`; part of it NULL means no reference."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    orphans: Orphans = Orphans.REPAIR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A CHECK constraint: a boolean SQL expression over one row, in DuckDB's dialect; NULL passes, as in SQL."""
+
+    expression: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: Unique in the metadata: the table's own name, with `schema.` before it outside the default schema.
+        path: The parts of the name as the source's SQL needs them, each to be quoted: `("main", "flights")`.
+        subject: Whether a row of this table is a person (or whom else privacy protects).
+        unsupported_checks: How many CHECKs of the source could not be read as DuckDB SQL; the gate reports them.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    uniques: tuple[tuple[str, ...], ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
+    subject: bool = False
+    unsupported_checks: int = 0
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of its columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """Every set of columns that must be unique, the primary key first."""
+        candidates = (self.primary_key, *self.uniques) if self.primary_key else self.uniques
+        return tuple(dict.fromkeys(candidates))
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The columns that may not hold NULL: those declared so and those of the primary key."""
+        return frozenset(self.primary_key) | {column.name for column in self.columns if not column.nullable}
+
+    def column(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            MetadataError: There is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise MetadataError([f"table {self.name!r} has no column {name!r}{did_you_mean(name, self.column_names)}"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """All tables of one database."""
+
+    tables: tuple[Table, ...]
+    _by_name: Mapping[str, Table] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {table.name: table for table in self.tables})
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The names of all tables, in the source's order."""
+        return tuple(table.name for table in self.tables)
+
+    def table(self, name: str) -> Table:
+        """The table of that name.
+
+        Raises:
+            MetadataError: There is none.
+        """
+        if name not in self._by_name:
+            raise MetadataError([f"there is no table {name!r}{did_you_mean(name, self.table_names)}"])
+        return self._by_name[name]
+
+    def children(self, parent: str) -> Iterable[tuple[Table, ForeignKey]]:
+        """Every (table, foreign key) that refers to `parent`."""
+        return ((table, key) for table in self.tables for key in table.foreign_keys if key.parent == parent)
+
+    def validate(self) -> None:
+        """Check that the metadata is consistent in itself.
+
+        Raises:
+            MetadataError: With every problem found.
+        """
+        problems = [f"table {name!r} is listed twice" for name in _repeated(self.table_names)]
+        for table in self.tables:
+            problems.extend(_table_problems(self, table))
+        if problems:
+            raise MetadataError(problems, "correct the recipe's `tables` section, or the source")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, dicts and strings; `from_json` reads them back."""
+        return {"tables": [dataclasses.asdict(table) for table in self.tables]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Metadata:
+        """Read what `to_json` wrote."""
+        return cls(tables=tuple(_table_from_json(table) for table in document["tables"]))
+
+
+def generation_order(metadata: Metadata) -> tuple[tuple[str, ...], frozenset[tuple[str, ForeignKey]]]:
+    """An order in which every parent comes before its children, and the foreign keys put off to make it so.
+
+    Self-references are no obstacle (a table makes its own parents). In a cycle the key that is cheapest to fill in
+    later is put off: nullable before required, outside any key before inside one.
+
+    Returns:
+        The table names in order, and the deferred `(table, foreign key)` pairs.
+    """
+    waiting = {
+        table.name: {key: key.parent for key in table.foreign_keys if key.parent not in ("", table.name)}
+        for table in metadata.tables
+    }
+    order: list[str] = []
+    deferred: set[tuple[str, ForeignKey]] = set()
+    while waiting:
+        ready = [name for name, parents in waiting.items() if not any(p in waiting for p in parents.values())]
+        if not ready:
+            name, key = min(_cycle_keys(waiting), key=lambda pair: _cost_of_deferring(metadata, *pair))
+            deferred.add((name, key))
+            del waiting[name][key]
+            continue
+        order.extend(ready)
+        for name in ready:
+            del waiting[name]
+    return tuple(order), frozenset(deferred)
+
+
+def subject_path(metadata: Metadata, table: str) -> tuple[ForeignKey, ...] | None:
+    """The foreign keys from a table to the person that its rows belong to.
+
+    Returns:
+        The shortest path to a subject table: empty when the table is one itself, None when there is no path (then
+        every row stands for itself).
+    """
+    paths: dict[str, tuple[ForeignKey, ...]] = {table: ()}
+    frontier = [table]
+    while frontier:
+        found = [name for name in frontier if metadata.table(name).subject]
+        if found:
+            return paths[found[0]]
+        following: list[str] = []
+        for name in frontier:
+            for key in metadata.table(name).foreign_keys:
+                if key.parent not in paths:
+                    paths[key.parent] = (*paths[name], key)
+                    following.append(key.parent)
+        frontier = following
+    return None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to append to a message, or nothing.
+
+    >>> print(did_you_mean("sorce", ["source", "target"]))
+    ; did you mean 'source'?
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _cycle_keys(waiting: Mapping[str, Mapping[ForeignKey, str]]) -> list[tuple[str, ForeignKey]]:
+    """Those waiting keys that lie on a cycle: their parent can reach their table again."""
+
+    def reaches(start: str, goal: str) -> bool:
+        seen, stack = {start}, [start]
+        while stack:
+            name = stack.pop()
+            if name == goal:
+                return True
+            for parent in waiting.get(name, {}).values():
+                if parent in waiting and parent not in seen:
+                    seen.add(parent)
+                    stack.append(parent)
+        return False
+
+    return [
+        (name, key)
+        for name, keys in waiting.items()
+        for key, parent in keys.items()
+        if parent in waiting and reaches(parent, name)
+    ]
+
+
+def _cost_of_deferring(metadata: Metadata, name: str, key: ForeignKey) -> tuple[int, int, str, tuple[str, ...]]:
+    table = metadata.table(name)
+    in_key = any(column in unique for unique in table.keys for column in key.columns)
+    required = any(column in table.required for column in key.columns)
+    return (int(in_key), int(required), name, key.columns)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+
+
+def _table_problems(metadata: Metadata, table: Table) -> Iterable[str]:
+    names = table.column_names
+    if not names:
+        yield f"table {table.name!r} has no columns"
+    for name in _repeated(names):
+        yield f"table {table.name!r} lists column {name!r} twice"
+    for key in table.keys:
+        for name in key:
+            if name not in names:
+                close = did_you_mean(name, names)
+                yield f"a key of table {table.name!r} names column {name!r}, which it does not have{close}"
+    for reference in table.foreign_keys:
+        yield from _reference_problems(metadata, table, reference)
+
+
+def _reference_problems(metadata: Metadata, table: Table, reference: ForeignKey) -> Iterable[str]:
+    what = f"foreign key {table.name!r}({', '.join(reference.columns)}) -> {reference.parent!r}"
+    for name in reference.columns:
+        if name not in table.column_names:
+            yield f"{what}: no column {name!r} in {table.name!r}{did_you_mean(name, table.column_names)}"
+    if reference.parent not in metadata.table_names:
+        yield f"{what}: there is no such table{did_you_mean(reference.parent, metadata.table_names)}"
+        return
+    parent = metadata.table(reference.parent)
+    for name in reference.parent_columns:
+        if name not in parent.column_names:
+            yield f"{what}: no column {name!r} in {parent.name!r}{did_you_mean(name, parent.column_names)}"
+    if len(reference.columns) != len(reference.parent_columns):
+        yield f"{what}: {len(reference.columns)} columns refer to {len(reference.parent_columns)}"
+
+
+def _table_from_json(document: Mapping[str, Any]) -> Table:
+    return Table(
+        name=document["name"],
+        path=tuple(document["path"]),
+        columns=tuple(Column(**{**column, "kind": Kind(column["kind"])}) for column in document["columns"]),
+        primary_key=tuple(document["primary_key"]),
+        uniques=tuple(tuple(unique) for unique in document["uniques"]),
+        foreign_keys=tuple(
+            ForeignKey(
+                columns=tuple(key["columns"]),
+                parent=key["parent"],
+                parent_columns=tuple(key["parent_columns"]),
+                orphans=Orphans(key["orphans"]),
+            )
+            for key in document["foreign_keys"]
+        ),
+        checks=tuple(Check(expression=c["expression"], columns=tuple(c["columns"])) for c in document["checks"]),
+        subject=document["subject"],
+        unsupported_checks=document["unsupported_checks"],
+    )

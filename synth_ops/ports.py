@@ -1,0 +1,165 @@
+"""What a plug-in must look like. A class that has these methods is one; nothing is inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from synth_ops.artifacts import Evidence, Generation, Snapshot, SyntheticCopy, TableData
+from synth_ops.location import Location
+from synth_ops.metadata import Metadata, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One tick of a step, for bars and log lines.
+
+    Attributes:
+        step: `snapshot`, `fit`, ...
+        item: What is being worked on: a table's name, a check's.
+        done, total: How far the step is, in the step's own units.
+    """
+
+    step: str
+    item: str
+    done: int
+    total: int
+
+
+ProgressListener = Callable[[Progress], None]
+
+
+class SourceSession(Protocol):
+    """One consistent look at a source."""
+
+    def metadata(self) -> Metadata:
+        """Tables, columns, types and declared constraints, as the source has them (kinds are decided later)."""
+
+    def read(self, table: Table) -> pa.RecordBatchReader:
+        """Stream a table's rows, in a stable order, with the columns that `table` lists, in bounded memory."""
+
+
+class Source(Protocol):
+    """A database or folder that snapshots are taken of. Constructed as `Source(location)`; opens nothing by itself."""
+
+    version: str
+    """Of the plug-in; part of artifact ids."""
+
+    def state(self) -> str | None:
+        """A token that changes when the data may have changed, cheaper than reading it all; None if there is none."""
+
+    def session(self) -> AbstractContextManager[SourceSession]:
+        """Open one consistent look, read-only.
+
+        Raises:
+            SourceError: The source can't be read.
+        """
+
+
+class FittedGenerator(Protocol):
+    """A loaded model."""
+
+    def sample(self, folder: Path, *, seed: int, scale: float, progress: ProgressListener) -> Mapping[str, TableData]:
+        """Write a synthetic copy of every table as Parquet files below `folder`, in bounded memory.
+
+        The same seed gives the same bytes.
+
+        Raises:
+            SampleError: It can't be done.
+        """
+
+
+class Generator(Protocol):
+    """A method that learns a whole database. Constructed as `Generator(**settings)`."""
+
+    version: str
+
+    def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
+        """Learn from a snapshot and write the model's files into the empty `folder`. Never writes a pickle.
+
+        Raises:
+            FitError: It can't be done.
+        """
+
+    def load(self, folder: Path, metadata: Metadata) -> FittedGenerator:
+        """Load what `fit` wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckContext:
+    """What a check may look at.
+
+    Attributes:
+        snapshot: The real data.
+        copy: The synthetic data.
+        thresholds: The user's limits, by check name; a check uses its own default where a name is missing.
+        seed: For anything drawn at random.
+    """
+
+    snapshot: Snapshot
+    copy: SyntheticCopy
+    thresholds: Mapping[str, float]
+    seed: int
+
+
+class Check(Protocol):
+    """One kind of measurement. Constructed without arguments."""
+
+    name: str
+    version: str
+    thresholds: Mapping[str, float]
+    """Every limit it knows, with its default: what a recipe's `gate.thresholds` may name."""
+
+    def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
+        """Measure. Evidence holds names and numbers, never cell values."""
+
+
+class Target(Protocol):
+    """A non-production database that copies are published to. Constructed as `Target(location)`; opens nothing."""
+
+    version: str
+
+    def publish(
+        self,
+        metadata: Metadata,
+        tables: Mapping[str, TableData],
+        *,
+        copy_id: str,
+        keep: int,
+        progress: ProgressListener,
+    ) -> Generation:
+        """Load the copy aside, enforce its constraints there, then swap it in atomically.
+
+        Publishing the copy that is live already changes nothing and returns its generation. On any failure what was
+        live is live still, and nothing is left behind that the next call does not remove.
+
+        Args:
+            keep: How many generations to keep, the live one included.
+
+        Raises:
+            PublishRefusedError: What stands at the location is not a database that this tool published.
+            TargetUnavailableError: It can't be written.
+            PublishError: The copy breaks a constraint that the target enforces.
+        """
+
+    def rollback(self) -> Generation:
+        """Swap the generation before the live one back in.
+
+        Raises:
+            PublishRefusedError: There is none.
+        """
+
+    def generations(self) -> Sequence[Generation]:
+        """What the target remembers, oldest first; empty when nothing was ever published to it."""
+
+
+SourceFactory = Callable[[Location], Source]
+TargetFactory = Callable[[Location], Target]
+GeneratorFactory = Callable[..., Generator]
+Settings = Mapping[str, Any]

@@ -1,0 +1,226 @@
+"""What a user writes: one YAML file, or the same model in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from synth_ops.errors import RecipeError
+from synth_ops.location import Location, parse_location
+from synth_ops.metadata import Kind, Orphans, did_you_mean
+
+
+def _as_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("a key needs at least one column")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), AfterValidator(_not_empty)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ColumnRecipe(_Section):
+    """What the user knows better than the detection, of one column."""
+
+    kind: Kind | None = None
+    """What the column means: id, categorical, numerical, datetime, text, pii, geo or media."""
+    provider: str = ""
+    """Who makes its values, for kinds pii, text and id: `email`, `name`, `pattern`, ... (see the README)."""
+
+
+class ForeignKeyRecipe(_Section):
+    """A relationship that the source does not declare."""
+
+    columns: Names
+    """The child's column or columns."""
+    references: str
+    """The parent table."""
+    parent_columns: Names | None = None
+    """The parent's columns; its primary key when left out."""
+    orphans: Orphans = Orphans.REPAIR
+    """`repair`: every reference in the copy holds. `keep`: as large a share is broken as in the source."""
+
+
+class TableRecipe(_Section):
+    """What the user knows better than the source, of one table."""
+
+    exclude: bool = False
+    """Leave the table out of the copy."""
+    subject: bool | None = None
+    """Whether a row is a person (or whom else privacy protects); detected when left out."""
+    primary_key: Names | None = None
+    """The primary key, where the source declares none."""
+    unique: tuple[Names, ...] = ()
+    """Further unique keys."""
+    foreign_keys: tuple[ForeignKeyRecipe, ...] = ()
+    """Relationships that the source does not declare."""
+    checks: tuple[str, ...] = ()
+    """Conditions that every row of the copy must meet, as SQL expressions over its columns (DuckDB's dialect)."""
+    columns: Mapping[str, ColumnRecipe] = Field(default_factory=dict)
+    """Column settings, by column name."""
+
+
+class GateRecipe(_Section):
+    """What a copy must pass before it may be published."""
+
+    suites: tuple[str, ...] = ()
+    """Great Expectations suites (JSON or YAML files, or folders of them) to run beside the built-in checks; a suite
+    exported by `synth-ops suite` replaces the built-in one of its table."""
+    thresholds: Mapping[str, float] = Field(default_factory=dict)
+    """Limits of single checks, by the name that the report shows, such as `fidelity.column_distance`."""
+
+
+class PublishRecipe(_Section):
+    """How a copy becomes the live test database."""
+
+    keep_generations: int = Field(default=3, ge=1)
+    """How many generations stay for `rollback`, the live one included."""
+
+
+class Recipe(_Section):
+    """One nightly refresh. The smallest recipe is a `source` and a `target`."""
+
+    source: str
+    """What to copy: `duckdb:///file.duckdb`, `sqlite:///file.db`, `parquet:///folder`, `csv:///folder`, or a path.
+    Relative paths start at the recipe's folder. `${NAME}` is read from the environment and never stored."""
+    target: str
+    """Where to publish: the same kinds of URLs (but for csv). It must not be the source."""
+    generator: str = "relational_trees"
+    """The plug-in that learns and samples."""
+    generator_settings: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of that plug-in."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """The same snapshot, recipe and seed give the same bytes."""
+    scale: float = Field(default=1.0, gt=0, le=1000)
+    """Size of the copy, as a multiple of the source's rows."""
+    tables: Mapping[str, TableRecipe] = Field(default_factory=dict)
+    """Table settings, by table name."""
+    gate: GateRecipe = Field(default_factory=GateRecipe)
+    """What the copy must pass."""
+    publish: PublishRecipe = Field(default_factory=PublishRecipe)
+    """How it goes live."""
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _name: str = PrivateAttr(default="recipe")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._folder
+
+    @property
+    def name(self) -> str:
+        """The recipe's short name: its file's, without the suffix; its folder's where the file is `recipe.yaml`."""
+        return self._name
+
+    def at(self, folder: Path, name: str = "recipe") -> Self:
+        """The same recipe, with relative paths starting at `folder`."""
+        copy = self.model_copy()
+        copy._folder, copy._name = folder.absolute(), name  # noqa: SLF001
+        return copy
+
+    def source_location(self) -> Location:
+        """The source, read against the recipe's folder and the environment."""
+        return parse_location(self.source, self._folder)
+
+    def target_location(self) -> Location:
+        """The target, read against the recipe's folder and the environment."""
+        return parse_location(self.target, self._folder)
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a YAML file.
+
+    Raises:
+        RecipeError: The file can't be read, is not YAML, or asks for something that does not exist; every problem is
+            named with its place.
+    """
+    import yaml
+
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"can't read recipe {file}: {_reason(error)}", "check the path") from None
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise RecipeError(
+            f"recipe {file} is not YAML{where}: {getattr(error, 'problem', None) or 'bad syntax'}"
+        ) from None
+    name = file.stem if file.stem != "recipe" else (file.absolute().parent.name or "recipe")
+    return parse_recipe(document, where=str(file)).at(file.absolute().parent, name)
+
+
+def parse_recipe(document: object, where: str = "recipe") -> Recipe:
+    """Read a recipe from plain dicts and lists.
+
+    Raises:
+        RecipeError: Naming every problem.
+    """
+    if not isinstance(document, Mapping):
+        raise RecipeError(
+            f"{where} holds {type(document).__name__}, not a mapping",
+            "the smallest recipe: `source: ...`, `target: ...`",
+        )
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            _problem(item) for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise RecipeError(f"{where}: {'; '.join(problems)}") from None
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+    schema = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "synth_ops recipe"}
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    place = tuple(item["loc"])
+    shown = ".".join(str(part) for part in place) or "recipe"
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(place[:-1])
+        return (
+            f"unknown key {shown!r}{did_you_mean(str(place[-1]), known) or '; known here: ' + ', '.join(sorted(known))}"
+        )
+    if item["type"] == "missing":
+        return f"{shown!r} is missing"
+    return f"{shown!r}: {item['msg']}"
+
+
+def _fields_at(place: Sequence[int | str]) -> list[str]:
+    """The keys that a recipe may have at a place such as `("tables", "flights", "columns", "dest")`."""
+    models: Mapping[str, type[BaseModel]] = {
+        "tables": TableRecipe,
+        "columns": ColumnRecipe,
+        "foreign_keys": ForeignKeyRecipe,
+    }
+    if not place:
+        return list(Recipe.model_fields)
+    if place[0] == "gate":
+        return list(GateRecipe.model_fields)
+    if place[0] == "publish":
+        return list(PublishRecipe.model_fields)
+    named = models.get(str(place[-2])) if len(place) > 1 else None
+    return list(named.model_fields) if named else []
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -1,0 +1,1 @@
+"""What snapshots are taken of, one dialect a module."""

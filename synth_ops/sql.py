@@ -1,0 +1,102 @@
+"""DuckDB over Parquet: the one way in which steps, checks and generators look at tables."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from synth_ops.artifacts import TableData
+from synth_ops.metadata import Metadata, subject_path
+
+if TYPE_CHECKING:
+    import duckdb
+
+ROW = "__synth_ops_row"
+SUBJECT = "__synth_ops_subject"
+
+
+def quote(name: str) -> str:
+    """An identifier, quoted for DuckDB (and for every dialect that quotes as the SQL standard does).
+
+    >>> quote("order by")
+    '"order by"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string, quoted as a literal.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns_sql(names: Sequence[str], prefix: str = "") -> str:
+    """Quoted names, joined by commas.
+
+    >>> columns_sql(["a", "b"], prefix="t")
+    't."a", t."b"'
+    """
+    start = f"{prefix}." if prefix else ""
+    return ", ".join(start + quote(name) for name in names)
+
+
+@contextlib.contextmanager
+def connect(*, memory_limit: str = "1GB", threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB: UTC, no network extensions, bounded memory, rows in file order."""
+    import duckdb
+
+    connection = duckdb.connect(config={"memory_limit": memory_limit, "autoinstall_known_extensions": False})
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        if threads:
+            connection.execute(f"SET threads = {int(threads)}")
+        yield connection
+    finally:
+        connection.close()
+
+
+def relation_sql(data: TableData, *, row_numbers: bool = False) -> str:
+    """A table expression over a table's Parquet files."""
+    files = ", ".join(literal(str(path)) for path in data.files)
+    suffix = ", file_row_number = true" if row_numbers else ""
+    return f"read_parquet([{files}]{suffix})"
+
+
+def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, TableData], schema: str) -> None:
+    """Make every table a view `schema."table name"`."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+    for name, data in tables.items():
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {quote(schema)}.{quote(name)} AS SELECT * FROM {relation_sql(data)}"
+        )
+
+
+def subjects_sql(metadata: Metadata, table: str, schema: str) -> str:
+    """A query for all rows of a table with one more column, `SUBJECT`: whom the row belongs to, NULL for nobody known.
+
+    Where no path leads to a person, every row stands for itself and the column is the row's number.
+    """
+    path = subject_path(metadata, table)
+    start = f"{quote(schema)}.{quote(table)} t0"
+    if path is None or (not path and not metadata.table(table).primary_key):
+        return f"SELECT t0.*, row_number() OVER () AS {quote(SUBJECT)} FROM {start}"
+    if not path:
+        own = columns_sql(metadata.table(table).primary_key, "t0")
+        return f"SELECT t0.*, hash({own}) AS {quote(SUBJECT)} FROM {start}"
+    joins, owner = "", "t0"
+    for depth, key in enumerate(path[:-1], start=1):
+        on = " AND ".join(
+            f"{owner}.{quote(child)} = t{depth}.{quote(parent)}"
+            for child, parent in zip(key.columns, key.parent_columns, strict=True)
+        )
+        # a parent key that the data repeats must not repeat the child's rows
+        distinct = f"SELECT DISTINCT ON ({columns_sql(key.parent_columns)}) * FROM {quote(schema)}.{quote(key.parent)}"
+        joins += f" LEFT JOIN ({distinct}) t{depth} ON {on}"
+        owner = f"t{depth}"
+    last = columns_sql(path[-1].columns, owner)
+    known = " AND ".join(f"{owner}.{quote(column)} IS NOT NULL" for column in path[-1].columns)
+    return f"SELECT t0.*, CASE WHEN {known} THEN hash({last}) END AS {quote(SUBJECT)} FROM {start}{joins}"

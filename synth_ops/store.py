@@ -1,0 +1,282 @@
+"""Artifacts on any fsspec path: written aside, made visible at once, verified before anything is read.
+
+Layout: `<root>/<kind>/<id>/manifest.json` beside the files that the manifest lists with their SHA-256. An artifact
+exists when its manifest does, and the manifest is written last. The manifest is signed (HMAC-SHA256) with the key in
+`SYNTH_OPS_STORE_KEY`, or else with one that the store makes for itself at first use, readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError
+from synth_ops.fingerprint import canonical_json, file_digest, fingerprint
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+MANIFEST = "manifest.json"
+_KEY_FILE = ".key"
+_SCRATCH_PREFIX = ".scratch-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An artifact as it was read back: verified.
+
+    Attributes:
+        body: What its step put into the manifest.
+        path: A local folder that holds its files.
+        created_at: ISO 8601, UTC.
+    """
+
+    ref: ArtifactRef
+    body: Mapping[str, Any]
+    path: Path
+    created_at: str
+
+
+class Store:
+    """A folder of artifacts, on a local disk or any fsspec file system.
+
+    Args:
+        root: `/path`, `s3://bucket/prefix`, `memory://x`, ...
+
+    Raises:
+        ArtifactError: The folder can't be made or written.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        from upath import UPath
+
+        self.root: UPath = UPath(root)
+        self._local = Path(self.root.path).absolute() if self.root.protocol in ("", "file", "local") else None
+        self._cache: Path | None = None
+        self._verified: set[ArtifactRef] = set()
+        with self._errors():
+            (self._local or self.root).mkdir(parents=True, exist_ok=True)
+            self._key = self._load_key()
+
+    @property
+    def label(self) -> str:
+        """Where it is, for messages."""
+        return str(self._local or f"{self.root.protocol}://{self.root.path.lstrip('/')}")
+
+    def exists(self, ref: ArtifactRef) -> bool:
+        """Whether the artifact was written completely."""
+        with self._errors():
+            return bool((self.root / ref.kind.value / ref.id / MANIFEST).exists())
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A local folder to prepare an artifact in; removed afterwards. On the store's own disk where that is local."""
+        with self._errors():
+            if self._local:
+                self._remove_abandoned_scratch(self._local)
+            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-", dir=self._local))
+        try:
+            with self._errors():
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write(self, ref: ArtifactRef, body: Mapping[str, Any], folder: Path | None = None) -> None:
+        """Make an artifact visible, all at once. One that is there already stays as it is.
+
+        Args:
+            ref: Its kind and id.
+            body: JSON-like facts about it; never source values.
+            folder: Its files, prepared in a `scratch` folder, which is consumed.
+        """
+        if self.exists(ref):
+            return
+        with self._errors(), contextlib.ExitStack() as stack:
+            folder = folder or stack.enter_context(self.scratch())
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            manifest = {
+                "ref": ref.to_json(),
+                "body": body,
+                "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            text = json.dumps({**manifest, "signature": self._sign(manifest)}, indent=1, ensure_ascii=False)
+            if self._local:
+                self._write_local(self._local / ref.kind.value / ref.id, folder, text)
+            else:
+                self._write_remote(self.root / ref.kind.value / ref.id, folder, files, text)
+
+    def read(self, ref: ArtifactRef) -> Stored:
+        """Read an artifact back, its signature and every file's digest checked first (once per process).
+
+        Raises:
+            ArtifactNotFoundError: There is none of that id.
+            ArtifactTamperedError: Its bytes are not those that were written.
+        """
+        place = self.root / ref.kind.value / ref.id
+        with self._errors():
+            try:
+                manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                raise ArtifactNotFoundError(
+                    f"the store has no {ref.kind} {ref.id}", f"run the {ref.kind} step first; the store is {self.label}"
+                ) from None
+            except ValueError:
+                raise self._tampered(ref, "its manifest is not JSON") from None
+            signature = manifest.pop("signature", "") if isinstance(manifest, dict) else ""
+            if not hmac.compare_digest(str(signature), self._sign(manifest)) or manifest["ref"] != ref.to_json():
+                raise self._tampered(ref, "its manifest's signature does not match")
+            path = (
+                self._local / ref.kind.value / ref.id if self._local else self._download(ref, place, manifest["files"])
+            )
+            if ref not in self._verified:
+                self._verify_files(ref, path, manifest["files"])
+                self._verified.add(ref)
+        return Stored(ref=ref, body=manifest["body"], path=path, created_at=manifest["created_at"])
+
+    def remember(self, *key: object, ref: ArtifactRef) -> None:
+        """Note that a step with these inputs made `ref` (for steps whose id follows from their output)."""
+        with self._errors():
+            place = self.root / "memo"
+            place.mkdir(parents=True, exist_ok=True)
+            name = f"{fingerprint(*key)}.json"
+            aside = place / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+            aside.write_text(canonical_json(ref.to_json()), encoding="utf-8")
+            aside.replace(place / name)
+
+    def recall(self, *key: object) -> ArtifactRef | None:
+        """What `remember` noted under the same key, if that artifact is still there."""
+        with self._errors():
+            try:
+                text = (self.root / "memo" / f"{fingerprint(*key)}.json").read_text(encoding="utf-8")
+                ref = ArtifactRef.from_json(json.loads(text))
+            except (FileNotFoundError, ValueError, KeyError):
+                return None
+        return ref if self.exists(ref) else None
+
+    def artifacts(self, kind: ArtifactKind) -> list[ArtifactRef]:
+        """Every complete artifact of a kind, by id."""
+        with self._errors():
+            place = self.root / kind.value
+            if not place.exists():
+                return []
+            refs = [
+                ArtifactRef(kind=kind, id=entry.name) for entry in place.iterdir() if not entry.name.startswith(".")
+            ]
+        return sorted((ref for ref in refs if self.exists(ref)), key=lambda ref: ref.id)
+
+    def _sign(self, manifest: object) -> str:
+        return hmac.new(self._key, canonical_json(manifest).encode(), "sha256").hexdigest()
+
+    def _tampered(self, ref: ArtifactRef, what: str) -> ArtifactTamperedError:
+        return ArtifactTamperedError(
+            f"{ref.kind} {ref.id} was changed after it was written: {what}",
+            f"delete {self.label}/{ref.kind.value}/{ref.id} and run again, or set its SYNTH_OPS_STORE_KEY",
+        )
+
+    def _verify_files(self, ref: ArtifactRef, path: Path, files: Mapping[str, str]) -> None:
+        for name, digest in files.items():
+            file = path / name
+            if not file.is_file():
+                raise self._tampered(ref, f"file {name!r} is missing")
+            if file_digest(file) != digest:
+                raise self._tampered(ref, f"the bytes of {name!r} differ")
+
+    def _write_local(self, place: Path, folder: Path, manifest: str) -> None:
+        (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+        for path in folder.rglob("*"):
+            if path.is_file():
+                _flush_to_disk(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(place)
+        except OSError:
+            if not (place / MANIFEST).exists():
+                raise
+            # another run finished the same artifact first: same id, same content
+
+    def _write_remote(self, place: UPath, folder: Path, files: list[Path], manifest: str) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            destination = place / path.relative_to(folder).as_posix()
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            place.fs.put_file(str(path), destination.path)
+        (place / MANIFEST).write_text(manifest, encoding="utf-8")
+
+    def _download(self, ref: ArtifactRef, place: UPath, files: Mapping[str, str]) -> Path:
+        if self._cache is None:
+            self._cache = Path(tempfile.mkdtemp(prefix="synth-ops-store-"))
+        path = self._cache / ref.kind.value / ref.id
+        path.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if not (path / name).exists():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                place.fs.get_file((place / name).path, str(path / name))
+        return path
+
+    def _load_key(self) -> bytes:
+        given = os.environ.get("SYNTH_OPS_STORE_KEY")
+        if given:
+            return given.encode()
+        file = self.root / _KEY_FILE
+        if not file.exists():
+            key = secrets.token_hex(32)
+            if self._local:
+                _write_once(self._local / _KEY_FILE, key)
+            else:
+                file.write_text(key, encoding="utf-8")
+        return file.read_text(encoding="utf-8").strip().encode()
+
+    def _remove_abandoned_scratch(self, root: Path) -> None:
+        for folder in root.glob(f"{_SCRATCH_PREFIX}*"):
+            owner = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
+            if owner.isdigit() and not _is_running(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ArtifactError(
+                f"the store {self._local or self.root.protocol} can't be used: {reason}",
+                "choose another with --store or SYNTH_OPS_STORE, or free space and check permissions",
+            ) from error
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Create a private file with its content at once; one that exists stays."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    with contextlib.suppress(FileExistsError):
+        os.link(aside, path)
+    aside.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""What copies are published to, one dialect a module."""
