@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,12 +100,15 @@ class CheckContext:
         copy: The synthetic data.
         thresholds: The user's limits, by check name; a check uses its own default where a name is missing.
         seed: For anything drawn at random.
+        suites: The user's Great Expectations suites, by the file they came from; each names its table in
+            `meta.synth_ops.table`.
     """
 
     snapshot: Snapshot
     copy: SyntheticCopy
     thresholds: Mapping[str, float]
     seed: int
+    suites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Check(Protocol):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.errors import GateFailedError
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
+from synth_ops.errors import ArtifactNotFoundError, GateFailedError, RecipeError
 from synth_ops.plan import STEPS
-from synth_ops.ports import ProgressListener
+from synth_ops.ports import Progress, ProgressListener, Source, Target
 from synth_ops.recipe import Recipe
+from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
 STORE_VARIABLE = "SYNTH_OPS_STORE"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ class StepResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def open_store(recipe: Recipe, root: str | None = None) -> Store:
+def open_store(recipe: Recipe, root: str | os.PathLike[str] | None = None) -> Store:
     """The store to use: `root`, else the environment's `SYNTH_OPS_STORE`, else `.synth_ops` beside the recipe.
 
     Raises:
@@ -61,12 +64,24 @@ def run_step(
         step: `snapshot`, `fit`, `sample`, `gate` or `publish`.
         needs: The artifact of the step before; None for `snapshot`. `publish` takes the copy or its report, and looks
             up the verdict itself.
+        progress: Told what is being worked on.
 
     Raises:
         GateFailedError: After the report was stored.
         SynthOpsError: Whatever else stops it.
     """
-    raise NotImplementedError
+    if step not in _RUNNERS:
+        raise RecipeError(f"there is no step {step!r}", f"steps: {', '.join(_RUNNERS)}")
+    started = time.perf_counter()
+    ref, skipped, facts = _RUNNERS[step](recipe, store, needs, progress or _ignore)
+    seconds = time.perf_counter() - started
+    logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
+    store.remember(*_latest_key(recipe, ref.kind), ref=ref)
+    if facts.get("verdict") == "failed":
+        raise GateFailedError(
+            f"the copy failed its gate: {facts['blocked_by']}", f"see {facts['report']}", report_id=ref.id
+        )
+    return StepResult(step=step, ref=ref, skipped=skipped, seconds=seconds, facts=facts)
 
 
 def run_all(
@@ -79,6 +94,212 @@ def run_all(
     """Run all five steps, each from the artifact of the one before.
 
     Args:
+        progress: Told what is being worked on.
         on_step: Called after every step.
+
+    Raises:
+        SynthOpsError: Whatever stops it; what was live is live still.
     """
-    raise NotImplementedError
+    results: list[StepResult] = []
+    for step in STEPS:
+        needs = results[-1].ref if results else None
+        result = run_step(recipe, step.name, store=store, needs=needs, progress=progress)
+        results.append(result)
+        if on_step:
+            on_step(result)
+    return results
+
+
+def latest(recipe: Recipe, kind: ArtifactKind, *, store: Store) -> ArtifactRef:
+    """The artifact of a kind that this recipe's steps made or found last.
+
+    Raises:
+        ArtifactNotFoundError: None yet.
+    """
+    found = store.recall(*_latest_key(recipe, kind))
+    if found is None:
+        raise ArtifactNotFoundError(f"this recipe has no {kind} in the store yet", "run the step that makes it first")
+    return found
+
+
+def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[str, ...]:
+    return ("latest", kind.value, recipe.source_location().label, recipe.target_location().label)
+
+
+def open_source(recipe: Recipe) -> Source:
+    """The recipe's source plug-in; nothing is opened yet.
+
+    Raises:
+        ConfigError: No plug-in for its scheme.
+    """
+    location = recipe.source_location()
+    source: Source = load(PluginKind.SOURCE, location.scheme)(location)
+    return source
+
+
+def open_target(recipe: Recipe) -> Target:
+    """The recipe's target plug-in; nothing is opened yet.
+
+    Raises:
+        ConfigError: No plug-in for its scheme.
+        PublishRefusedError: The target is the source.
+    """
+    from synth_ops.steps.publish import refuse_source_as_target
+
+    location = recipe.target_location()
+    plugin = load(PluginKind.TARGET, location.scheme)
+    refuse_source_as_target(recipe.source_location(), location)
+    target: Target = plugin(location)
+    return target
+
+
+def roll_back(recipe: Recipe) -> Generation:
+    """Swap the generation before the live one back in.
+
+    Raises:
+        PublishError: There is none, or the target can't be written.
+    """
+    return open_target(recipe).rollback()
+
+
+def generations(recipe: Recipe) -> Sequence[Generation]:
+    """What the recipe's target remembers, oldest first."""
+    return open_target(recipe).generations()
+
+
+def export_suites(
+    recipe: Recipe, folder: Path, *, store: Store, progress: ProgressListener | None = None
+) -> list[Path]:
+    """Write the integrity suite of every table as a Great Expectations suite file, to read and edit.
+
+    Raises:
+        SourceError: The snapshot that it follows from can't be taken.
+    """
+    from synth_ops.artifact_io import read_snapshot
+    from synth_ops.checks.integrity import export_suites as export
+
+    snapshot = run_step(recipe, "snapshot", store=store, progress=progress).ref
+    return list(export(read_snapshot(store, snapshot), folder))
+
+
+_Made = tuple[ArtifactRef, bool, dict[str, Any]]
+
+
+def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.steps.snapshot import take_snapshot
+
+    open_target(recipe)  # a target that can't be is refused before any work is done
+    ref, skipped = take_snapshot(recipe, open_source(recipe), store=store, progress=progress)
+    body = store.read(ref).body
+    return ref, skipped, {"tables": _rows(body), "warnings": list(body["warnings"])}
+
+
+def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.steps.fit import fit
+
+    settings = dict(recipe.generator_settings)
+    generator = _generator(recipe.generator, settings)
+    snapshot = _required(needs, ArtifactKind.SNAPSHOT)
+    ref, skipped = fit(snapshot, generator, name=recipe.generator, settings=settings, store=store, progress=progress)
+    return ref, skipped, {"generator": recipe.generator}
+
+
+def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.steps.sample import sample
+
+    model = _required(needs, ArtifactKind.MODEL)
+    body = store.read(model).body
+    generator = _generator(body["generator"], body["settings"])
+    ref, skipped = sample(model, generator, seed=recipe.seed, scale=recipe.scale, store=store, progress=progress)
+    return ref, skipped, {"tables": _rows(store.read(ref).body)}
+
+
+def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.steps.gate import gate
+
+    report, skipped = gate(_required(needs, ArtifactKind.COPY), _assemble_gate(recipe), store=store, progress=progress)
+    blocking = sorted({f"{o.evidence.check}[{o.evidence.subject}]" for o in report.failures})
+    shown = ", ".join(blocking[:5]) + (f" and {len(blocking) - 5} more" if len(blocking) > 5 else "")  # noqa: PLR2004
+    warnings = sum(not outcome.passed for outcome in report.outcomes) - len(report.failures)
+    facts = {
+        "verdict": report.verdict,
+        "blocked_by": shown or ("" if report.outcomes else "no evidence"),
+        "checks": len(report.outcomes),
+        "failed": len(report.failures),
+        "warnings": warnings,
+        "report": str(report.html),
+        "copy": report.copy.id,
+    }
+    return report.ref, skipped, facts
+
+
+def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.artifact_io import read_report
+    from synth_ops.steps.publish import publish
+
+    given = _required(needs, ArtifactKind.REPORT, ArtifactKind.COPY)
+    copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
+    ref, generation, skipped = publish(
+        _assemble_gate(recipe).ref(copy),
+        open_target(recipe),
+        source=recipe.source_location(),
+        destination=recipe.target_location(),
+        keep=recipe.publish.keep_generations,
+        store=store,
+        progress=progress,
+    )
+    facts = {
+        "generation": generation.number,
+        "published_at": generation.published_at,
+        "tables": dict(generation.tables),
+    }
+    return ref, skipped, {**facts, "target": recipe.target_location().label}
+
+
+_RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressListener], _Made]] = {
+    "snapshot": _snapshot,
+    "fit": _fit,
+    "sample": _sample,
+    "gate": _gate,
+    "publish": _publish,
+}
+
+
+def _assemble_gate(recipe: Recipe) -> Any:
+    from synth_ops.checks.engine import judge
+    from synth_ops.checks.integrity import load_suites
+    from synth_ops.report import write_report
+    from synth_ops.steps.gate import Gate
+
+    return Gate(
+        checks={name: load(PluginKind.CHECK, name)() for name in names(PluginKind.CHECK)},
+        judge=judge,
+        thresholds=recipe.gate.thresholds,
+        suites=load_suites([recipe.folder / path for path in recipe.gate.suites]),
+        write_report=write_report,
+    )
+
+
+def _generator(name: str, settings: Mapping[str, Any]) -> Any:
+    plugin = load(PluginKind.GENERATOR, name)
+    try:
+        return plugin(**settings)
+    except TypeError:
+        raise RecipeError(f"generator {name!r} does not take these settings: {', '.join(sorted(settings))}") from None
+
+
+def _required(ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:
+    if ref is None or ref.kind not in kinds:
+        wanted = " or ".join(kinds)
+        raise RecipeError(
+            f"this step needs a {wanted}, not {ref.kind if ref else 'nothing'}", "run the step before first"
+        )
+    return ref
+
+
+def _rows(body: Mapping[str, Any]) -> dict[str, int]:
+    return {name: entry["rows"] for name, entry in body["tables"].items()}
+
+
+def _ignore(_: Progress) -> None:
+    """Nobody is watching."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 ROW = "__synth_ops_row"
 SUBJECT = "__synth_ops_subject"
+K_SUBJECTS = 5
+"""A value is public when at least so many subjects have it."""
 
 
 def quote(name: str) -> str:
@@ -63,7 +65,7 @@ def relation_sql(data: TableData, *, row_numbers: bool = False) -> str:
     """A table expression over a table's Parquet files."""
     files = ", ".join(literal(str(path)) for path in data.files)
     suffix = ", file_row_number = true" if row_numbers else ""
-    return f"read_parquet([{files}]{suffix})"
+    return f"read_parquet([{files}], hive_partitioning = false{suffix})"
 
 
 def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, TableData], schema: str) -> None:

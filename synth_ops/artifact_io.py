@@ -1,0 +1,161 @@
+"""Typed artifacts to and from the store; the Parquet files of tables on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from synth_ops.artifacts import (
+    ArtifactRef,
+    Evidence,
+    FittedModel,
+    GateReport,
+    Outcome,
+    Severity,
+    Snapshot,
+    SyntheticCopy,
+    TableData,
+)
+from synth_ops.metadata import Metadata
+from synth_ops.store import Store, Stored
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REPORT_FILE = "report.html"
+MODEL_FOLDER = "model"
+_TABLES_FOLDER = "tables"
+_ROW_GROUP_ROWS = 131_072
+_LONGEST_NAME = 120
+
+
+def table_folder(root: Path, table: str) -> Path:
+    """Where a table's files go: its name, percent-encoded, shortened with a digest where file systems would refuse it."""
+    name = quote(table, safe="")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME - 20]}-{hashlib.sha256(table.encode()).hexdigest()[:16]}"
+    return root / _TABLES_FOLDER / name.replace(".", "%2E")
+
+
+def write_table(root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> TableData:
+    """Stream batches into one Parquet file below `root`."""
+    import pyarrow.parquet as pq
+
+    folder = table_folder(root, table)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "part-00000.parquet"
+    rows = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches:
+            if batch.num_rows:
+                writer.write(batch, row_group_size=_ROW_GROUP_ROWS)
+                rows += batch.num_rows
+    return TableData(rows=rows, files=(file,))
+
+
+def tables_to_json(root: Path, tables: Mapping[str, TableData]) -> dict[str, Any]:
+    """Row counts and file names relative to `root`."""
+    return {
+        name: {"rows": data.rows, "files": [file.relative_to(root).as_posix() for file in data.files]}
+        for name, data in tables.items()
+    }
+
+
+def _tables_from_json(stored: Stored) -> dict[str, TableData]:
+    return {
+        name: TableData(rows=entry["rows"], files=tuple(stored.path / file for file in entry["files"]))
+        for name, entry in stored.body["tables"].items()
+    }
+
+
+def read_snapshot(store: Store, ref: ArtifactRef) -> Snapshot:
+    """Read a snapshot back.
+
+    Raises:
+        ArtifactError: It is missing or was changed.
+    """
+    stored = store.read(ref)
+    return Snapshot(
+        ref=ref,
+        metadata=Metadata.from_json(stored.body["metadata"]),
+        tables=_tables_from_json(stored),
+        warnings=tuple(stored.body["warnings"]),
+    )
+
+
+def read_model(store: Store, ref: ArtifactRef) -> FittedModel:
+    """Read a fitted model back; its files are for its generator.
+
+    Raises:
+        ArtifactError: It is missing or was changed.
+    """
+    stored = store.read(ref)
+    return FittedModel(
+        ref=ref,
+        snapshot=ArtifactRef.from_json(stored.body["snapshot"]),
+        generator=stored.body["generator"],
+        path=stored.path / MODEL_FOLDER,
+    )
+
+
+def read_copy(store: Store, ref: ArtifactRef) -> SyntheticCopy:
+    """Read a synthetic copy back.
+
+    Raises:
+        ArtifactError: It is missing or was changed.
+    """
+    stored = store.read(ref)
+    return SyntheticCopy(
+        ref=ref,
+        model=ArtifactRef.from_json(stored.body["model"]),
+        snapshot=ArtifactRef.from_json(stored.body["snapshot"]),
+        metadata=Metadata.from_json(stored.body["metadata"]),
+        tables=_tables_from_json(stored),
+        seed=stored.body["seed"],
+        scale=stored.body["scale"],
+    )
+
+
+def read_report(store: Store, ref: ArtifactRef) -> GateReport:
+    """Read a gate report back.
+
+    Raises:
+        ArtifactError: It is missing or was changed.
+    """
+    stored = store.read(ref)
+    return GateReport(
+        ref=ref,
+        copy=ArtifactRef.from_json(stored.body["copy"]),
+        verdict=stored.body["verdict"],
+        outcomes=tuple(_outcome_from_json(entry) for entry in stored.body["outcomes"]),
+        html=stored.path / REPORT_FILE,
+    )
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Plain numbers and strings; what JSON has no number for becomes a string."""
+    from dataclasses import asdict
+
+    evidence = {
+        name: str(value) if isinstance(value, float) and not _is_finite(value) else value
+        for name, value in asdict(outcome.evidence).items()
+    }
+    return {"passed": outcome.passed, "evidence": {**evidence, "severity": outcome.evidence.severity.value}}
+
+
+def _outcome_from_json(document: Mapping[str, Any]) -> Outcome:
+    numbers = ("value", "ci_low", "ci_high", "maximum", "minimum")
+    evidence = {
+        name: float(value) if name in numbers and isinstance(value, str) else value
+        for name, value in document["evidence"].items()
+    }
+    return Outcome(
+        passed=document["passed"], evidence=Evidence(**{**evidence, "severity": Severity(evidence["severity"])})
+    )
+
+
+def _is_finite(value: float) -> bool:
+    return value - value == 0

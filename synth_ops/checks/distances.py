@@ -1,0 +1,140 @@
+"""Distances between two samples of a column, or of a pair of columns; NumPy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+NULL_CODE = 0
+_SIGMAS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """A column of both databases as small integers.
+
+    Attributes:
+        source, copy: A code a row; 0 is NULL, the last one is what too few rows of the source have (no generator may
+            learn it, so in the source it does not count).
+        cells: How many codes there are.
+    """
+
+    source: Codes
+    copy: Codes
+    cells: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distance:
+    """How far two samples are apart, from 0 to 1.
+
+    Attributes:
+        value: The distance.
+        allowance: What two samples of these sizes, from one population, hardly ever exceed.
+        n: The smaller sample's size.
+    """
+
+    value: float
+    allowance: float
+    n: int
+
+
+def total_variation(coded: Coded) -> Distance | None:
+    """Half the sum of the differences between the shares of all codes; None when the source has nothing to learn."""
+    learnable = np.bincount(coded.source, minlength=coded.cells).astype(float)
+    learnable[-1] = 0
+    n, m = int(learnable.sum()), len(coded.copy)
+    if not n or n == learnable[NULL_CODE] < len(coded.source):
+        return None
+    expected = learnable / n
+    if not m:
+        return Distance(value=1.0, allowance=0.0, n=0)
+    seen = np.bincount(coded.copy, minlength=coded.cells) / m
+    size = _effective(n, m)
+    allowance = float(np.sqrt(expected).sum()) / math.sqrt(math.pi * size) + _SIGMAS / math.sqrt(size)
+    return Distance(value=float(np.abs(expected - seen).sum()) / 2, allowance=allowance, n=min(n, m))
+
+
+def pair(first: Coded, second: Coded) -> Coded:
+    """Two columns as one: a cell a combination; a combination that holds a rare value is rare."""
+    cells = (first.cells - 1) * (second.cells - 1)
+
+    def joined(one: Codes, other: Codes) -> Codes:
+        rare = (one == first.cells - 1) | (other == second.cells - 1)
+        return np.where(rare, cells, one * (second.cells - 1) + other)
+
+    return Coded(source=joined(first.source, second.source), copy=joined(first.copy, second.copy), cells=cells + 1)
+
+
+def kolmogorov_smirnov(source: Values, copy: Values) -> Distance:
+    """The largest difference between two distribution functions; NaN stands for NULL and lies below all numbers."""
+    if not len(copy):
+        return Distance(value=1.0, allowance=0.0, n=0)
+    one, other = _sorted(source), _sorted(copy)
+    points = np.concatenate([one, other])
+    left = np.searchsorted(one, points, side="right") / len(one)
+    right = np.searchsorted(other, points, side="right") / len(other)
+    size = _effective(len(one), len(other))
+    return Distance(
+        value=float(np.abs(left - right).max()), allowance=(_SIGMAS + 1) / math.sqrt(size), n=min(len(one), len(other))
+    )
+
+
+def histogram_distance(source: Mapping[float, int], copy: Mapping[float, int]) -> Distance:
+    """The Kolmogorov-Smirnov distance of two histograms (how often each number occurs)."""
+    n, m = sum(source.values()), sum(copy.values())
+    if not n or not m:
+        return Distance(value=float(n != m), allowance=0.0, n=0)
+    points = sorted({*source, *copy})
+    left = np.cumsum([source.get(point, 0) for point in points]) / n
+    right = np.cumsum([copy.get(point, 0) for point in points]) / m
+    allowance = (_SIGMAS + 1) / math.sqrt(_effective(n, m))
+    return Distance(value=float(np.abs(left - right).max()), allowance=allowance, n=min(n, m))
+
+
+def binned(source: Values, copy: Values, bins: int) -> Coded:
+    """Numbers by the source's quantiles; none of them is rare."""
+    known = source[~np.isnan(source)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else np.empty(0)
+
+    def codes(values: Values) -> Codes:
+        found = np.searchsorted(edges, values, side="left") + 1
+        return np.where(np.isnan(values), NULL_CODE, found).astype(np.int64)
+
+    return Coded(source=codes(source), copy=codes(copy), cells=len(edges) + 3)
+
+
+def categorised(source: Any, copy: Any, known: Any, most: int) -> Coded:
+    """Categories by their frequency.
+
+    Args:
+        source, copy: Arrow arrays of strings.
+        known: An Arrow array of the values that enough rows of the source have, the most frequent first.
+        most: How many of them get a code of their own; the rest of them share one.
+    """
+    return Coded(source=_category_codes(source, known, most), copy=_category_codes(copy, known, most), cells=most + 3)
+
+
+def _category_codes(values: Any, known: Any, most: int) -> Codes:
+    import pyarrow.compute as pc
+
+    places = pc.index_in(values, value_set=known).to_numpy(zero_copy_only=False).astype(float)
+    codes = np.where(np.isnan(places), most + 2, np.minimum(places, most) + 1).astype(np.int64)
+    return np.where(values.is_null().to_numpy(zero_copy_only=False), NULL_CODE, codes)
+
+
+def _sorted(values: Values) -> Values:
+    return np.sort(np.where(np.isnan(values), -np.inf, values))
+
+
+def _effective(n: int, m: int) -> float:
+    """The common size of two samples that are as noisy as these, compared with each other."""
+    return 2 / (1 / n + 1 / m)

@@ -1,0 +1,214 @@
+"""The only door to Great Expectations: it judges our evidence and runs the user's own suites.
+
+Nothing of Great Expectations leaves this module: its results, logs and exceptions may hold cell values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from synth_ops.artifacts import Evidence, Outcome, Severity
+from synth_ops.errors import RecipeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_INDEX = "synth_ops_index"
+_SHOWN_PROBLEMS = 3
+
+
+def judge(evidence: Sequence[Evidence]) -> list[Outcome]:
+    """Judge every number by its limits, all in one validation of a one-row batch.
+
+    Fails closed: what is not a finite number, and what has no limit, does not pass.
+
+    Returns:
+        One outcome for each piece of evidence, in the same order.
+    """
+    if not evidence:
+        return []
+    import pandas as pd
+
+    names = _column_names(evidence)
+    values = [_finite(each.value) for each in evidence]
+    frame = pd.DataFrame([values], columns=names, dtype="float64")
+    limited = {name: each for name, each in zip(names, evidence, strict=True) if _has_limit(each)}
+    expectations = [
+        {
+            "type": "expect_column_max_to_be_between",
+            "kwargs": {"column": name, "min_value": each.minimum, "max_value": each.maximum},
+            "severity": each.severity.value,
+        }
+        for name, each in limited.items()
+    ]
+    passed = set()
+    if expectations:
+        for result in _validate(frame, expectations, {"result_format": "BOOLEAN_ONLY"}):
+            if result.success is True:
+                passed.add(result.expectation_config.kwargs["column"])
+    return [Outcome(evidence=each, passed=name in passed) for name, each in zip(names, evidence, strict=True)]
+
+
+def run_suite(
+    expectations: Sequence[Mapping[str, Any]], rows: pd.DataFrame, *, table: str, detail: str
+) -> list[Evidence]:
+    """Run expectations of a user's suite on a table's rows.
+
+    Args:
+        expectations: As in a suite's JSON; checked before by `refuse_malformed`.
+        rows: The copy's rows, or a sample of them.
+        table: The table's name.
+        detail: What the rows are, for the report.
+
+    Returns:
+        One piece of evidence for each expectation, in the same order: the count or share of unexpected values, or 1
+        where the expectation as a whole fails; NaN where it could not be run.
+    """
+    if not expectations:
+        return []
+    numbered = [{**each, "meta": {_INDEX: number}} for number, each in enumerate(expectations)]
+    results = _validate(rows, numbered, {"result_format": "SUMMARY", "partial_unexpected_count": 0})
+    by_index = {result.expectation_config.meta[_INDEX]: result for result in results}
+    return [
+        _suite_evidence(each, by_index.get(number), table=table, n=len(rows), detail=detail)
+        for number, each in enumerate(expectations)
+    ]
+
+
+def refuse_malformed(expectations: Sequence[Mapping[str, Any]], *, where: str) -> None:
+    """Check that Great Expectations knows these expectations and takes their arguments.
+
+    Args:
+        expectations: As in a suite's JSON.
+        where: The suite's file, for the message.
+
+    Raises:
+        RecipeError: Naming every one that is malformed.
+    """
+    if not expectations:
+        return
+    problems = []
+    with _quiet():
+        import great_expectations as gx
+
+        for each in expectations:
+            try:
+                gx.ExpectationSuite(name="suite", expectations=[dict(each)])
+            except Exception as error:  # noqa: BLE001  it raises whatever its parts raise; the text may hold values
+                problems.append(f"{each['type']}: {_reason(error)}")
+    if problems:
+        raise RecipeError(f"suite {where}: {'; '.join(problems)}", "see the expectation's own documentation")
+
+
+def subject_of(table: str, kwargs: Mapping[str, Any]) -> str:
+    """What an expectation is about, in names.
+
+    >>> subject_of("flights", {"column": "carrier"})
+    'flights.carrier'
+    >>> subject_of("weather", {"column_list": ["origin", "hour"]})
+    'weather(origin, hour)'
+    """
+    if "column" in kwargs:
+        return f"{table}.{kwargs['column']}"
+    pair = [kwargs[name] for name in ("column_A", "column_B") if name in kwargs]
+    columns = kwargs.get("column_list") or pair
+    return f"{table}({', '.join(map(str, columns))})" if columns else table
+
+
+def severity_of(expectation: Mapping[str, Any]) -> Severity:
+    """Great Expectations' severities in ours: `critical` blocks, `warning` and `info` are shown."""
+    return Severity.CRITICAL if expectation.get("severity", "critical") == "critical" else Severity.WARNING
+
+
+def _validate(
+    frame: pd.DataFrame, expectations: Sequence[Mapping[str, Any]], result_format: Mapping[str, Any]
+) -> Sequence[Any]:
+    with _quiet():
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        context = gx.get_context(mode="ephemeral")
+        context.enable_analytics(False)
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": frame})
+        suite = gx.ExpectationSuite(name="suite", expectations=[dict(each) for each in expectations])
+        results: Sequence[Any] = batch.validate(suite, result_format=dict(result_format)).results
+        return results
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No analytics, no warnings, and no log lines: Great Expectations logs tracebacks, which may hold values."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logger = logging.getLogger("great_expectations")
+    handler, propagate = logging.NullHandler(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+
+
+def _suite_evidence(expectation: Mapping[str, Any], result: Any, *, table: str, n: int, detail: str) -> Evidence:
+    raised = result is None or (not result.result and not result.success)
+    facts = {} if raised else result.result
+    mostly = expectation["kwargs"].get("mostly")
+    maximum = 0.0
+    if raised:
+        value, detail = math.nan, "it could not be run by Great Expectations"
+    elif "unexpected_count" not in facts:
+        value = float(not result.success)
+    elif mostly is None:
+        value = float(facts["unexpected_count"])
+    else:
+        value, maximum = float(facts.get("unexpected_percent") or 0) / 100, 1 - float(mostly)
+    if not raised and (value <= maximum) is not result.success:
+        value, maximum = float(not result.success), 0.0
+    return Evidence(
+        check=f"suite.{expectation['type']}",
+        subject=subject_of(table, expectation["kwargs"]),
+        value=value,
+        n=n,
+        maximum=maximum,
+        severity=severity_of(expectation),
+        detail=detail,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why an expectation is malformed: pydantic's places and rules, without the arguments' values."""
+    listed = getattr(error, "errors", None)
+    if not callable(listed):
+        return "there is no such expectation, or it does not take these arguments"
+    problems = [f"{'.'.join(map(str, item['loc']))} ({item['type']})" for item in listed()]
+    return "wrong arguments: " + ", ".join(problems[:_SHOWN_PROBLEMS])
+
+
+def _column_names(evidence: Sequence[Evidence]) -> list[str]:
+    names: dict[str, None] = {}
+    for each in evidence:
+        name, number = f"{each.check}[{each.subject}]", 2
+        while name in names:
+            name, number = f"{each.check}[{each.subject}]#{number}", number + 1
+        names[name] = None
+    return list(names)
+
+
+def _finite(value: float | None) -> float:
+    return float(value) if value is not None and math.isfinite(value) else math.nan
+
+
+def _has_limit(evidence: Evidence) -> bool:
+    limits = [limit for limit in (evidence.minimum, evidence.maximum) if limit is not None]
+    return bool(limits) and all(math.isfinite(limit) for limit in limits)

@@ -1,0 +1,65 @@
+"""Whether the copy gives real people away: leaked values (P0), rare values and extremes (P1), identical rows (P2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from synth_ops.artifacts import Evidence
+from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, person_leaks
+from synth_ops.checks.rarity import IDENTICAL_ROWS, RARITY_LIMITS, extremes, identical_rows, rare_categories
+from synth_ops.checks.views import Views, failed, is_text, learned_columns, measured, open_views
+from synth_ops.metadata import Table
+from synth_ops.ports import CheckContext
+
+_Measurement = tuple[str, str, Callable[[], Sequence[Evidence]]]
+
+
+class PrivacyCheck:
+    """Compares the copy with the source value by value and row by row; only counts leave it."""
+
+    name = "privacy"
+    version = "1"
+    thresholds: Mapping[str, float] = {**LEAK_LIMITS, **RARITY_LIMITS}
+
+    def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
+        """Measure every table that the copy holds."""
+        evidence: list[Evidence] = []
+        with open_views(context) as views:
+            for table in views.metadata.tables:
+                if table.name not in views.copy or table.name not in views.source:
+                    evidence.append(
+                        failed(check=IDENTICAL_ROWS, subject=table.name, reason="the table can't be read on both sides")
+                    )
+                    continue
+                for check, subject, measure in self._measurements(views, table):
+                    started = time.perf_counter()
+                    found = measured(measure, check=check, subject=subject)
+                    seconds = time.perf_counter() - started
+                    evidence.extend(replace(each, seconds=seconds, seed=context.seed) for each in found)
+        return evidence
+
+    def _measurements(self, views: Views, table: Table) -> list[_Measurement]:
+        limits = {**self.thresholds, **views.context.thresholds}
+        measurements: list[_Measurement] = [
+            (
+                "privacy.leaked_values",
+                f"{table.name}.{column.name}",
+                lambda column=column: column_leaks(views, table, column, limits),  # type: ignore[misc]
+            )
+            for column in guarded_columns(table)
+        ]
+        measurements.append(("privacy.value_overlap", table.name, lambda: person_leaks(views, table, limits)))
+        measurements += [
+            (
+                "privacy.rare_categories",
+                f"{table.name}.{column.name}",
+                lambda column=column: [rare_categories(views, table, column, limits)],  # type: ignore[misc]
+            )
+            for column in learned_columns(table)
+            if is_text(column)
+        ]
+        measurements.append(("privacy.extremes", table.name, lambda: extremes(views, table, limits)))
+        measurements.append((IDENTICAL_ROWS, table.name, lambda: identical_rows(views, table, limits)))
+        return measurements

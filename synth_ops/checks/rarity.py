@@ -1,0 +1,174 @@
+"""What too few subjects share: rare categories, extremes, whole rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from synth_ops import sql
+from synth_ops.artifacts import Evidence, Severity
+from synth_ops.checks.views import COPY, SOURCE, Views, is_text, learned_columns, stands_alone, value_sql, view_sql
+from synth_ops.metadata import Column, ForeignKey, Metadata, Table
+from synth_ops.sql import K_SUBJECTS
+
+IDENTICAL_ROWS = "privacy.identical_rows"
+_RARE, _EXTREMES = "privacy.rare_categories", "privacy.extremes"
+RARITY_LIMITS: Mapping[str, float] = {_RARE: 0.0, _EXTREMES: 0.0, IDENTICAL_ROWS: 0.005}
+"""Counts; for identical rows the share of rows allowed above what the source itself shows."""
+_MIN_COLUMNS = 3
+_WARN_FACTOR = 1.5
+_SIGMAS = 3
+_TEXT_LITERAL = re.compile(r"'((?:[^']|'')*)'")
+
+
+def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[str, float]) -> Evidence:
+    """How many values of the copy fewer than k subjects of the source have.
+
+    Values that a CHECK lists are public, and so are those of rows that k subjects refer to (an airport, a product).
+    """
+    rows, subjects = _subjects_sql(views.metadata, table)
+    name = f"CAST({sql.quote(column.name)} AS VARCHAR)"
+    listed = sorted({text for check in table.checks for text in _TEXT_LITERAL.findall(check.expression)})
+    public = " UNION ALL ".join([*_referred_values(views.metadata, table, column), *(f"SELECT '{t}'" for t in listed)])
+    published = f"SELECT {name} AS v FROM {view_sql(COPY, table.name)}"
+    rare = f"SELECT v FROM (SELECT {name} AS v, {sql.SUBJECT} FROM {rows}) GROUP BY v HAVING {subjects} < {K_SUBJECTS}"
+    total = f"SELECT count(DISTINCT v) FROM ({published})"
+    found = f"SELECT count(DISTINCT v) FROM ({published}) WHERE v IN ({rare})"
+    count = views.number(found)
+    if count and public:
+        count = views.number(f"{found} AND v NOT IN (SELECT v FROM ({public}) AS p(v) WHERE v IS NOT NULL)")
+    return Evidence(
+        check=_RARE,
+        subject=f"{table.name}.{column.name}",
+        value=count,
+        n=int(views.number(total)),
+        maximum=limits[_RARE],
+        detail=f"values of the copy that fewer than {K_SUBJECTS} subjects of the source have",
+    )
+
+
+def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
+    """Whether the copy's smallest and largest values lie inside the k-th ones of the source's subjects."""
+    columns = [each for each in learned_columns(table) if not is_text(each) and each.type != "BOOLEAN"]
+    if not columns:
+        return []
+    ends = _subject_ends(views.metadata, table, columns)
+    bounds = ", ".join(
+        f"min(low{i}, {K_SUBJECTS})[{K_SUBJECTS}] AS low{i}, max(high{i}, {K_SUBJECTS})[{K_SUBJECTS}] AS high{i}, "
+        f"count(low{i}) AS n{i}"
+        for i in range(len(columns))
+    )
+    own = ", ".join(f"min({value_sql(c)}) AS min{i}, max({value_sql(c)}) AS max{i}" for i, c in enumerate(columns))
+    beyond = ", ".join(
+        f"CAST(min{i} < low{i} AS INTEGER) + CAST(max{i} > high{i} AS INTEGER), n{i}" for i in range(len(columns))
+    )
+    # compared in the database, so that no value leaves it
+    found = views.row(
+        f"SELECT {beyond} FROM (SELECT {bounds} FROM ({ends})), (SELECT {own} FROM {view_sql(COPY, table.name)})"
+    )
+    return [
+        Evidence(
+            check=_EXTREMES,
+            subject=f"{table.name}.{column.name}",
+            value=float(count),
+            n=int(subjects),
+            maximum=limits[_EXTREMES],
+            detail=f"ends of the copy that lie beyond the {K_SUBJECTS}th subject's value",
+        )
+        for column, count, subjects in zip(columns, found[::2], found[1::2], strict=True)
+        if count is not None
+    ]
+
+
+def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
+    """The share of the copy's rows that equal a real one, beside how often two real subjects have equal rows."""
+    columns = _informative(views, table)
+    if len(columns) < _MIN_COLUMNS:
+        return []
+    rows, _ = _subjects_sql(views.metadata, table)
+    key = f"hash({sql.columns_sql([column.name for column in columns])}) AS h"
+    groups = (
+        f"SELECT count(*) AS n, min(s) IS DISTINCT FROM max(s) OR count(*) > count(s) AND count(*) > 1 AS twins "
+        f"FROM (SELECT {key}, {sql.SUBJECT} AS s FROM {rows}) GROUP BY h"
+    )
+    total, twins = views.row(f"SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE twins), 0) FROM ({groups})")
+    real = f"SELECT {key} FROM {view_sql(SOURCE, table.name)}"
+    n, same = views.row(
+        f"SELECT count(*), count(*) FILTER (WHERE h IN ({real})) FROM (SELECT {key} FROM {view_sql(COPY, table.name)})"
+    )
+    if not total or not n:
+        return []
+    usual = float(twins) / float(total)
+    smooth = (float(twins) + 2) / (float(total) + 4)  # Agresti-Coull: no twin among few rows proves little
+    error = math.sqrt(smooth * (1 - smooth) * (1 / float(total) + 1 / n))
+    passing = usual + _SIGMAS * error
+    blocking = max(_WARN_FACTOR * usual, passing) + limits[IDENTICAL_ROWS]
+    judged = ((Severity.WARNING, passing), (Severity.CRITICAL, blocking))
+    return [
+        Evidence(
+            check=IDENTICAL_ROWS,
+            subject=table.name,
+            value=same / n,
+            n=n,
+            maximum=min(maximum, 1.0),
+            severity=severity,
+            detail=f"on {len(columns)} columns; {usual:.2%} of the source's rows equal another subject's",
+        )
+        for severity, maximum in judged
+    ]
+
+
+def referred_rows(metadata: Metadata, table: Table, value: str) -> Iterator[str]:
+    """Queries for what `value` is in those rows of the source that at least k subjects refer to.
+
+    Args:
+        metadata: The snapshot's.
+        table: The table referred to.
+        value: A SQL expression over `p`, a row of that table.
+    """
+    for child, key in metadata.children(table.name):
+        rows, subjects = _subjects_sql(metadata, child)
+        match = _match(key)
+        yield (
+            f"SELECT v FROM (SELECT {value} AS v, c.{sql.SUBJECT} FROM {view_sql(SOURCE, table.name)} p "
+            f"JOIN {rows} c ON {match}) GROUP BY v HAVING {subjects} >= {K_SUBJECTS}"
+        )
+
+
+def _referred_values(metadata: Metadata, table: Table, column: Column) -> list[str]:
+    return list(referred_rows(metadata, table, f"CAST(p.{sql.quote(column.name)} AS VARCHAR)"))
+
+
+def _match(key: ForeignKey) -> str:
+    pairs = zip(key.columns, key.parent_columns, strict=True)
+    return " AND ".join(f"p.{sql.quote(there)} = c.{sql.quote(here)}" for here, there in pairs)
+
+
+def _subjects_sql(metadata: Metadata, table: Table) -> tuple[str, str]:
+    """The source's rows with their subjects, and how to count those of a group; a row of nobody known counts as one."""
+    if stands_alone(metadata, table.name):
+        return f"(SELECT *, NULL::UBIGINT AS {sql.SUBJECT} FROM {view_sql(SOURCE, table.name)})", "count(*)"
+    subjects = f"count(DISTINCT {sql.SUBJECT}) + count(*) FILTER (WHERE {sql.SUBJECT} IS NULL)"
+    return f"({sql.subjects_sql(metadata, table.name, SOURCE)})", subjects
+
+
+def _subject_ends(metadata: Metadata, table: Table, columns: Sequence[Column]) -> str:
+    """A query for every subject's smallest and largest value of each column."""
+    rows, _ = _subjects_sql(metadata, table)
+    alone = ", ".join(f"{value_sql(c)} AS low{i}, {value_sql(c)} AS high{i}" for i, c in enumerate(columns))
+    if stands_alone(metadata, table.name):
+        return f"SELECT {alone} FROM {rows}"
+    ends = ", ".join(f"min({value_sql(c)}) AS low{i}, max({value_sql(c)}) AS high{i}" for i, c in enumerate(columns))
+    known = f"SELECT {ends} FROM {rows} WHERE {sql.SUBJECT} IS NOT NULL GROUP BY {sql.SUBJECT}"
+    return f"{known} UNION ALL SELECT {alone} FROM {rows} WHERE {sql.SUBJECT} IS NULL"
+
+
+def _informative(views: Views, table: Table) -> list[Column]:
+    """Those learned columns that hold more than one value."""
+    columns = learned_columns(table)
+    if not columns:
+        return []
+    varied = ", ".join(f"min({c}) IS DISTINCT FROM max({c})" for c in (sql.quote(column.name) for column in columns))
+    answers = views.row(f"SELECT {varied} FROM {view_sql(SOURCE, table.name)}")
+    return [column for column, answer in zip(columns, answers, strict=True) if answer]

@@ -1,0 +1,358 @@
+"""The command line: `synth-ops init | plan | run | snapshot | fit | sample | gate | publish | suite | status | ...`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synth_ops import __version__
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.errors import GateFailedError, RecipeError, SynthOpsError
+from synth_ops.plan import STEPS
+from synth_ops.recipe import Recipe, load_recipe, parse_recipe, recipe_schema
+from synth_ops.store import Store
+
+app = typer.Typer(
+    name="synth-ops",
+    help="Test databases that behave like production and contain nobody's data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+StorePath = Annotated[
+    str | None,
+    typer.Option(
+        "--store", help="Where artifacts are kept. Else $SYNTH_OPS_STORE, else `.synth_ops` beside the recipe."
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Another seed than the recipe's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
+
+
+@app.command()
+def init(
+    source: Annotated[str, typer.Argument(help="What to copy: a URL such as duckdb:///file.duckdb, or a path.")],
+    target: Annotated[str, typer.Option("--target", help="Where to publish.")],
+    recipe: Annotated[Path, typer.Option("--output", help="The recipe to write.")] = Path("recipe.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
+) -> None:
+    """Write a recipe; keys that the source does not declare are proposed as comments, with the evidence."""
+    from synth_ops.artifact_io import read_snapshot
+    from synth_ops.propose import propose, recipe_text
+    from synth_ops.run import run_step
+    from synth_ops.terminal import output, watching
+
+    if recipe.exists() and not force:
+        raise RecipeError(f"{recipe} exists", "choose another --output, or --force to overwrite it")
+    if not recipe.absolute().parent.is_dir():
+        raise RecipeError(f"there is no folder {recipe.absolute().parent}", "make it, or choose another --output")
+    elsewhere = recipe.absolute().parent != Path.cwd()
+    written = [_absolute(text) if elsewhere else text for text in (source, target)]
+    draft = parse_recipe({"source": written[0], "target": written[1]}).at(recipe.absolute().parent, recipe.stem)
+    with tempfile.TemporaryDirectory() as folder, watching() as progress:
+        store = Store(folder)
+        snapshot = read_snapshot(store, run_step(draft, "snapshot", store=store, progress=progress).ref)
+        proposals = propose(snapshot.metadata, snapshot.tables)
+        recipe.write_text(recipe_text(*written, proposals, snapshot.metadata), encoding="utf-8")
+    output.print(
+        f"wrote {recipe}: {len(snapshot.metadata.tables)} tables, {len(proposals)} keys proposed in comments\n"
+        f"next: synth-ops run {recipe}"
+    )
+
+
+@app.command()
+def plan(recipe: RecipePath, store: StorePath = None) -> None:
+    """Show what a run would do: tables in order, keys, what each column means and why."""
+    from synth_ops.artifact_io import read_snapshot
+    from synth_ops.run import open_store, run_step
+    from synth_ops.terminal import output, watching
+
+    loaded = load_recipe(recipe)
+    opened = open_store(loaded, store)
+    with watching() as progress:
+        result = run_step(loaded, "snapshot", store=opened, progress=progress)
+    snapshot = read_snapshot(opened, result.ref)
+    for warning in snapshot.warnings:
+        output.print(f"warning: {warning}", markup=False)
+    for line in _plan_lines(snapshot):
+        output.print(line, markup=False)
+    output.print(f"\nthen: {' -> '.join(step.name for step in STEPS[1:])} -> {loaded.target_location().label}")
+
+
+@app.command()
+def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json: AsJson = False) -> None:
+    """Refresh the target: snapshot, fit, sample, gate, publish. What has not changed is skipped."""
+    from synth_ops.run import StepResult, open_store, run_all
+    from synth_ops.terminal import errors, output, step_line, watching
+
+    loaded = _load(recipe, seed)
+    opened = open_store(loaded, store)
+    done: list[StepResult] = []
+
+    def on_step(result: StepResult) -> None:
+        done.append(result)
+        errors.print(step_line(result), markup=False)
+
+    try:
+        with watching() as progress:
+            run_all(loaded, store=opened, progress=progress, on_step=on_step)
+    except GateFailedError as failure:
+        if as_json:
+            _print_json(_summary(opened, done, failure))
+        raise
+    if as_json:
+        _print_json(_summary(opened, done, None))
+    else:
+        facts = {result.step: result.facts for result in done}
+        output.print(
+            f"published generation {facts['publish']['generation']} to {facts['publish']['target']}", markup=False
+        )
+        output.print(f"report    {facts['gate']['report']}", markup=False)
+
+
+def _verb(name: str, help_text: str) -> None:
+    def command(
+        recipe: RecipePath,
+        needs: Annotated[
+            str | None, typer.Option("--from", help="Id of the artifact to start from. Else the latest of this recipe.")
+        ] = None,
+        store: StorePath = None,
+        seed: Seed = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from synth_ops.run import latest, open_store, run_step
+        from synth_ops.terminal import output, step_line, watching
+
+        loaded = _load(recipe, seed)
+        opened = open_store(loaded, store)
+        needed = _needed_kind(name)
+        given = None
+        if needed:
+            given = ArtifactRef(kind=needed, id=needs) if needs else latest(loaded, needed, store=opened)
+        with watching() as progress:
+            result = run_step(loaded, name, store=opened, needs=given, progress=progress)
+        if as_json:
+            _print_json(
+                {
+                    "step": name,
+                    **result.ref.to_json(),
+                    "skipped": result.skipped,
+                    "seconds": result.seconds,
+                    **result.facts,
+                }
+            )
+        else:
+            output.print(step_line(result), markup=False)
+
+    command.__doc__ = help_text
+    app.command(name=name)(command)
+
+
+def _needed_kind(step: str) -> ArtifactKind | None:
+    needs = {each.name: each.needs for each in STEPS}[step]
+    if step == "publish":
+        return ArtifactKind.COPY
+    return {each.name: each.makes for each in STEPS}[needs] if needs else None
+
+
+_verb("snapshot", "Read the source: a frozen copy of it in the store.")
+_verb("fit", "Fit the generator on the latest snapshot.")
+_verb("sample", "Sample a synthetic copy from the latest model.")
+_verb("gate", "Judge the latest copy.")
+_verb("publish", "Publish the latest copy, if it passed its gate.")
+
+
+@app.command()
+def suite(
+    recipe: RecipePath,
+    output_folder: Annotated[Path, typer.Option("--output", help="The folder to write to.")] = Path("suites"),
+    store: StorePath = None,
+) -> None:
+    """Export the integrity suite of every table, as Great Expectations JSON to read and edit."""
+    from synth_ops.run import export_suites, open_store
+    from synth_ops.terminal import output, watching
+
+    loaded = load_recipe(recipe)
+    with watching() as progress:
+        written = export_suites(loaded, output_folder, store=open_store(loaded, store), progress=progress)
+    output.print(
+        f"wrote {len(written)} suites to {output_folder}; name it under `gate: suites:` to use them", markup=False
+    )
+
+
+@app.command()
+def status(recipe: RecipePath, as_json: AsJson = False) -> None:
+    """Show the generations that the target keeps, and which one is live."""
+    from synth_ops.run import generations
+    from synth_ops.terminal import output
+
+    loaded = load_recipe(recipe)
+    found = generations(loaded)
+    if as_json:
+        _print_json(
+            {
+                "target": loaded.target_location().label,
+                "generations": [
+                    {
+                        "number": g.number,
+                        "copy": g.copy,
+                        "published_at": g.published_at,
+                        "live": g.live,
+                        "tables": dict(g.tables),
+                    }
+                    for g in found
+                ],
+            }
+        )
+        return
+    output.print(loaded.target_location().label, markup=False)
+    for each in found:
+        rows = f"{len(each.tables)} tables, {sum(each.tables.values()):,} rows"
+        output.print(
+            f"{'*' if each.live else ' '} {each.number:>4}  {each.published_at}  copy {each.copy}  {rows}", markup=False
+        )
+    if not found:
+        output.print("nothing was published here yet", markup=False)
+
+
+@app.command()
+def report(recipe: RecipePath, store: StorePath = None, as_json: AsJson = False) -> None:
+    """Show the latest gate report: the verdict, what failed, and where the HTML is."""
+    from synth_ops.artifact_io import read_report
+    from synth_ops.run import latest, open_store
+    from synth_ops.terminal import output
+
+    loaded = load_recipe(recipe)
+    opened = open_store(loaded, store)
+    found = read_report(opened, latest(loaded, ArtifactKind.REPORT, store=opened))
+    failed = [outcome.evidence for outcome in found.outcomes if not outcome.passed]
+    if as_json:
+        names = [
+            {"check": e.check, "subject": e.subject, "value": e.value, "severity": e.severity.value} for e in failed
+        ]
+        _print_json({"verdict": found.verdict, "copy": found.copy.id, "report": str(found.html), "failed": names})
+        return
+    output.print(f"{found.verdict}: {len(found.outcomes)} checks, {len(failed)} not met", markup=False)
+    for evidence in failed:
+        output.print(
+            f"  {evidence.severity:<8} {evidence.check} {evidence.subject}: {evidence.value:.4g}", markup=False
+        )
+    output.print(str(found.html), markup=False)
+
+
+@app.command()
+def rollback(recipe: RecipePath) -> None:
+    """Make the generation before the live one live again."""
+    from synth_ops.run import roll_back
+    from synth_ops.terminal import output
+
+    generation = roll_back(load_recipe(recipe))
+    output.print(f"generation {generation.number} (copy {generation.copy}) is live again", markup=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors."""
+    sys.stdout.write(json.dumps(recipe_schema(), indent=2) + "\n")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"{__version__}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; every failure is one line on standard error and an exit code."""
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except SynthOpsError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was live is live still, and the next run resumes", 130)
+    except Exception as error:  # noqa: BLE001  the text of an unforeseen error may hold values: only its place is shown
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _fail(f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}; please report it", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"synth-ops: {' '.join(message.split())}\n")
+    raise SystemExit(code)
+
+
+def _load(path: Path, seed: int | None) -> Recipe:
+    recipe = load_recipe(path)
+    return recipe if seed is None else recipe.model_copy(update={"seed": seed})
+
+
+def _absolute(location: str) -> str:
+    scheme, separator, rest = location.partition(":///")
+    if not separator:
+        return location if "://" in location else str(Path(location).expanduser().absolute())
+    return f"{scheme}:///{Path(rest).expanduser().absolute()}"
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def _summary(store: Store, done: Sequence[Any], failure: GateFailedError | None) -> dict[str, Any]:
+    """What `run --json` prints: also when the gate failed."""
+    from synth_ops.artifact_io import read_copy, read_report
+
+    artifacts = {result.step: result.ref.id for result in done}
+    facts = {result.step: result.facts for result in done}
+    if failure:
+        artifacts["gate"] = failure.report_id
+    verdict = read_report(store, ArtifactRef(kind=ArtifactKind.REPORT, id=artifacts["gate"]))
+    copy = read_copy(store, verdict.copy)
+    tables = {
+        name: {"rows": data.rows, "files": [str(file) for file in data.files]} for name, data in copy.tables.items()
+    }
+    return {
+        "verdict": verdict.verdict,
+        "published": "publish" in facts,
+        "generation": facts.get("publish", {}).get("generation"),
+        "artifacts": artifacts,
+        "skipped": [result.step for result in done if result.skipped],
+        "copy": {"path": str(store.read(verdict.copy).path), "tables": tables},
+        "report": str(verdict.html),
+        "seconds": {result.step: round(result.seconds, 3) for result in done},
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "error": str(failure) if failure else None,
+    }
+
+
+def _plan_lines(snapshot: Any) -> list[str]:
+    from synth_ops.metadata import generation_order
+
+    metadata = snapshot.metadata
+    lines = []
+    for name in generation_order(metadata)[0]:
+        table = metadata.table(name)
+        lines.append(f"\n{name}  {snapshot.tables[name].rows:,} rows{'  (people)' if table.subject else ''}")
+        if table.primary_key:
+            lines.append(f"  primary key ({', '.join(table.primary_key)})")
+        lines += [f"  unique ({', '.join(unique)})" for unique in table.uniques]
+        lines += [
+            f"  ({', '.join(key.columns)}) -> {key.parent}({', '.join(key.parent_columns)}), orphans: {key.orphans}"
+            for key in table.foreign_keys
+        ]
+        lines += [f"  check {check.expression}" for check in table.checks]
+        width = max(len(column) for column in table.column_names)
+        lines += [
+            f"    {column.name:<{width}}  {column.kind:<11} {column.provider:<12} {column.evidence}".rstrip()
+            for column in table.columns
+        ]
+    return lines

@@ -1,0 +1,290 @@
+"""A block: P(target | inputs) as one tree and the histograms of its leaves, backed off to their ancestors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from synth_ops.generators.relational_trees.tree import BINS, Bins, Codes, Floats, Tree, grow
+
+_EMBEDDING = 6
+_BACKOFF_LEVELS = 2
+_FIT_SMOOTHING = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """Codes of one column, as blocks see them.
+
+    Attributes:
+        codes: 0 is NULL; shape (rows,).
+        size: Codes run from 0 to `size - 1`.
+        ordered: Whether near codes mean near values.
+    """
+
+    codes: Codes
+    size: int
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSettings:
+    """How much a block remembers.
+
+    Attributes:
+        min_leaf: The fewest rows in a leaf.
+        alpha: Weight of a leaf's ancestors, in rows (Dirichlet).
+        penalty: See `tree.grow`.
+        grow_rows: At most so many rows, drawn at random, grow the tree; all rows fill its leaves.
+    """
+
+    min_leaf: int = 100
+    alpha: float = 20.0
+    penalty: float = 4.0
+    grow_rows: int = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """P(target | inputs), as arrays.
+
+    Attributes:
+        tree: Its structure.
+        bins: For every input, the bin of each of its codes, end to end.
+        bin_starts: Where each input's part of `bins` starts; one more entry than inputs.
+        histogram_of: The histogram of each tree node; -1 where it has none.
+        next_histogram: The histogram to back off to; -1 at the root's.
+        backoff: The probability of doing so.
+        starts: Where each histogram's part of `codes` and `cumulative` starts; one more entry than histograms.
+        codes: Target codes seen.
+        cumulative: Running counts of them within each histogram.
+    """
+
+    tree: Tree
+    bins: Bins
+    bin_starts: npt.NDArray[np.int64]
+    histogram_of: Codes
+    next_histogram: Codes
+    backoff: Floats
+    starts: npt.NDArray[np.int64]
+    codes: Codes
+    cumulative: npt.NDArray[np.int64]
+
+    def draw(self, inputs: Sequence[Codes], rows: int, generator: np.random.Generator) -> Codes:
+        """Draw a target code for every row.
+
+        Args:
+            inputs: Codes of each input, in the order of fitting.
+            rows: How many to draw (there may be no inputs).
+        """
+        binned = _binned(inputs, self.bins, self.bin_starts, rows)
+        leaves = self.tree.apply(binned)
+        drawn = np.empty(rows, dtype=np.int32)
+        uniforms = generator.random((rows, _BACKOFF_LEVELS + 2))
+        _draw(
+            self.histogram_of[leaves],
+            self.next_histogram,
+            self.backoff,
+            self.starts,
+            self.codes,
+            self.cumulative,
+            uniforms,
+            drawn,
+        )
+        return drawn
+
+
+def fit_block(
+    target: Variable, inputs: Sequence[Variable], settings: BlockSettings, generator: np.random.Generator
+) -> Block:
+    """Learn P(target | inputs) from rows.
+
+    Args:
+        target: What to draw later; rows with a negative code are not learned from.
+        inputs: What it depends on.
+        generator: For the choice of rows to grow on, and the embedding of many categories.
+    """
+    known = np.flatnonzero(target.codes >= 0)
+    codes = target.codes[known]
+    rows = len(codes)
+    chosen = np.arange(rows)
+    if rows > settings.grow_rows:
+        chosen = np.sort(generator.choice(rows, settings.grow_rows, replace=False))
+    embedded = _embed(target.size, target.ordered, codes, generator)
+    maps = [_bin_map(variable, known[chosen], embedded[codes[chosen]]) for variable in inputs]
+    bin_starts = np.concatenate([[0], np.cumsum([len(part) for part in maps])]).astype(np.int64)
+    bins = np.concatenate(maps) if maps else np.empty(0, np.uint8)
+    binned = _binned([variable.codes[known] for variable in inputs], bins, bin_starts, rows)
+    min_leaf = max(1, min(settings.min_leaf, max(5, rows // 40)))
+    share = len(chosen) / rows if rows else 1.0
+    growing = binned[:, chosen] if rows > settings.grow_rows else binned
+    tree = grow(
+        np.ascontiguousarray(growing),
+        embedded[codes[chosen]],
+        min_leaf=max(2, int(min_leaf * share)),
+        penalty=settings.penalty,
+    )
+    return _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
+
+
+def _embed(size: int, ordered: bool, codes: Codes, generator: np.random.Generator) -> Floats:  # noqa: FBT001
+    """A few numbers for each target code, whose variance is the impurity that trees lower.
+
+    Ordered: the code's rank, and whether it is NULL. Two or three categories: one-hot. More: a random projection of the
+    one-hot vectors, which keeps their variance (the Gini impurity) in expectation (Johnson and Lindenstrauss).
+    """
+    counts = np.bincount(codes, minlength=size).astype(np.float64)
+    if ordered:
+        rank = np.cumsum(counts) - counts / 2
+        present = counts[1:].sum()
+        values = (rank - counts[0]) / max(present, 1.0)
+        null = np.zeros(size)
+        null[0] = 1.0
+        values[0] = values[1:] @ counts[1:] / max(present, 1.0) if size > 1 else 0.0
+        columns = [values * np.sqrt(12.0), null * 2.0] if counts[0] else [values * np.sqrt(12.0)]
+        return np.column_stack(columns).astype(np.float32)
+    if size <= _EMBEDDING:
+        return np.eye(size, dtype=np.float32)
+    projected: Floats = generator.choice([-1.0, 1.0], size=(size, _EMBEDDING)).astype(np.float32)
+    return projected / np.float32(np.sqrt(_EMBEDDING))
+
+
+def _bin_map(variable: Variable, rows: npt.NDArray[np.int64], targets: Floats) -> Bins:
+    """The bin of every code of an input: by rank where codes are ordered, else by the targets' mean, NULL first."""
+    codes = variable.codes[rows]
+    counts = np.bincount(codes, minlength=variable.size).astype(np.float64)
+    if variable.ordered:
+        return _squeeze(np.arange(variable.size), counts)
+    overall = targets.mean(axis=0) if len(targets) else np.zeros(targets.shape[1])
+    means = np.column_stack(
+        [np.bincount(codes, weights=targets[:, d], minlength=variable.size) for d in range(targets.shape[1])]
+    )
+    means = (means + _FIT_SMOOTHING * overall) / (counts + _FIT_SMOOTHING)[:, None] - overall
+    direction = np.linalg.eigh((means * counts[:, None]).T @ means)[1][:, -1]
+    order = np.argsort(means @ direction, kind="stable")
+    position = np.empty(variable.size, dtype=np.int64)
+    position[order] = np.arange(variable.size)
+    return _squeeze(position, counts)
+
+
+def _squeeze(position: npt.NDArray[np.int64], counts: npt.NDArray[np.float64]) -> Bins:
+    """At most 256 bins of about equal weight, in the order of `position`."""
+    if len(position) <= BINS:
+        return position.astype(np.uint8)
+    ordered = np.zeros(len(position))
+    ordered[position] = counts
+    middle = np.cumsum(ordered) - ordered / 2
+    bins = np.minimum(middle * (BINS / max(ordered.sum(), 1.0)), BINS - 1).astype(np.uint8)
+    return bins[position]
+
+
+def _binned(inputs: Sequence[Codes], bins: Bins, starts: npt.NDArray[np.int64], rows: int) -> Bins:
+    result = np.empty((len(inputs), rows), dtype=np.uint8)
+    for number, codes in enumerate(inputs):
+        np.take(bins[starts[number] : starts[number + 1]], codes, out=result[number], mode="clip")
+    return result
+
+
+def _with_histograms(  # noqa: PLR0913
+    tree: Tree,
+    leaves: Codes,
+    codes: Codes,
+    size: int,
+    bins: Bins,
+    bin_starts: npt.NDArray[np.int64],
+    alpha: float,
+) -> Block:
+    """Count target codes in every leaf, its nearest ancestors and the root."""
+    nodes = len(tree.feature)
+    keys, counts = np.unique(leaves.astype(np.int64) * size + codes, return_counts=True)
+    if not len(keys):
+        keys, counts = np.zeros(1, np.int64), np.ones(1, np.int64)
+    wanted = _near_leaves(tree)
+    kept_keys, kept_counts = [], []
+    while len(keys):
+        near = wanted[keys // size]
+        kept_keys.append(keys[near])
+        kept_counts.append(counts[near])
+        above = tree.parent[keys // size]
+        climbing = above >= 0
+        moved = above[climbing].astype(np.int64) * size + keys[climbing] % size
+        keys, inverse = np.unique(moved, return_inverse=True)
+        counts = np.bincount(inverse, weights=counts[climbing], minlength=len(keys)).astype(np.int64)
+    key, inverse = np.unique(np.concatenate(kept_keys), return_inverse=True)
+    count = np.bincount(inverse, weights=np.concatenate(kept_counts), minlength=len(key)).astype(np.int64)
+    owner = key // size
+    histogram_nodes, sizes = np.unique(owner, return_counts=True)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    histogram_of = np.full(nodes, -1, np.int32)
+    histogram_of[histogram_nodes] = np.arange(len(histogram_nodes))
+    running = np.cumsum(count)
+    before = np.concatenate([[0], running])[starts[:-1]]
+    totals = np.diff(np.concatenate([[0], running])[starts])
+    next_histogram = _next_histograms(tree, histogram_nodes, histogram_of)
+    backoff = np.where(next_histogram >= 0, alpha / (totals + alpha), 0.0).astype(np.float32)
+    return Block(
+        tree=tree,
+        bins=bins,
+        bin_starts=bin_starts,
+        histogram_of=_nearest_histogram(tree, histogram_of),
+        next_histogram=next_histogram,
+        backoff=backoff,
+        starts=starts,
+        codes=(key % size).astype(np.int32),
+        cumulative=running - np.repeat(before, sizes),
+    )
+
+
+def _near_leaves(tree: Tree) -> npt.NDArray[np.bool_]:
+    """Which nodes keep a histogram: leaves, their nearest ancestors, and the root."""
+    near = tree.feature < 0
+    frontier = np.flatnonzero(near)
+    for _ in range(_BACKOFF_LEVELS):
+        above = tree.parent[frontier]
+        frontier = np.unique(above[above >= 0])
+        near[frontier] = True
+    near[0] = True
+    return near
+
+
+def _next_histograms(tree: Tree, nodes: npt.NDArray[np.int64], histogram_of: Codes) -> Codes:
+    following = np.full(len(nodes), -1, np.int32)
+    for number, node in enumerate(nodes):
+        above = tree.parent[node]
+        while above >= 0 and histogram_of[above] < 0:
+            above = tree.parent[above]
+        following[number] = histogram_of[above] if above >= 0 else -1
+    return following
+
+
+def _nearest_histogram(tree: Tree, histogram_of: Codes) -> Codes:
+    """A leaf that no row fell into uses its parent's histogram."""
+    result = histogram_of.copy()
+    for node in range(1, len(result)):
+        if result[node] < 0:
+            result[node] = result[tree.parent[node]]
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, drawn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+    levels = uniforms.shape[1] - 1
+    for row in range(histograms.shape[0]):
+        histogram = histograms[row]
+        for level in range(levels):
+            if uniforms[row, level] >= backoff[histogram]:
+                break
+            histogram = following[histogram]
+        low, high = starts[histogram], starts[histogram + 1] - 1
+        wanted = uniforms[row, levels] * cumulative[high]
+        while low < high:
+            middle = (low + high) // 2
+            if cumulative[middle] > wanted:
+                high = middle
+            else:
+                low = middle + 1
+        drawn[row] = codes[low]

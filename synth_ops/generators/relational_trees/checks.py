@@ -1,0 +1,129 @@
+"""Make every row meet the table's CHECK constraints, by drawing again, borrowing, or leaving the row out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synth_ops.errors import SampleError
+from synth_ops.generators.relational_trees.draw import Made, TableDrawing, _put
+from synth_ops.generators.relational_trees.structure import Maker
+from synth_ops.metadata import Check
+from synth_ops.sql import connect, literal, quote
+
+_ROUNDS = 5
+_MOST_LITERALS = 20
+
+
+def enforce_checks(drawing: TableDrawing) -> bool:
+    """Repair the rows that break a CHECK; leave out those that nothing repairs.
+
+    Returns:
+        Whether rows were left out.
+    """
+    made = drawing.made
+    checks = [check for check in made.structure.table.checks if set(check.columns) <= set(made.columns)]
+    for check in checks:
+        _repair(drawing, check)
+    broken = np.zeros(made.rows, dtype=bool)
+    for check in checks:
+        broken |= _violations(made, check)
+    if broken.any():
+        made.keep(np.flatnonzero(~broken))
+    return bool(broken.any())
+
+
+def _repair(drawing: TableDrawing, check: Check) -> None:
+    made = drawing.made
+    keys = {name for key in made.structure.table.keys for name in key}
+    free = [name for name in check.columns if made.model.makers[name] is not Maker.REFERENCE and name not in keys]
+    broken = _violations(made, check)
+    for attempt in range(_ROUNDS):
+        if not broken.any() or not free:
+            return
+        drawing.redraw(np.flatnonzero(broken), free, 100 + attempt)
+        broken = _violations(made, check)
+    for _ in _remedies(drawing, check, free, broken):
+        broken = _violations(made, check)
+        if not broken.any():
+            return
+
+
+def _remedies(
+    drawing: TableDrawing, check: Check, free: Sequence[str], broken: npt.NDArray[np.bool_]
+) -> Iterator[None]:
+    """Change the breaking rows, one remedy after the other: a good row's values, the check's own constants, NULL."""
+    made = drawing.made
+    rows, good = np.flatnonzero(broken), np.flatnonzero(~broken)
+    if len(good):
+        donors = drawing.stream("donors", check.expression).choice(good, len(rows))
+        for name in free:
+            made.columns[name] = _put(made.columns[name], rows, made.columns[name].take(pa.array(donors)))
+        yield
+    for name in free:
+        for constant in _constants(check, made.model.schema.field(name).type):
+            rows = np.flatnonzero(_violations(made, check))
+            before = made.columns[name]
+            made.columns[name] = _put(before, rows, pa.repeat(constant, len(rows)))
+            if _violations(made, check)[rows].all():
+                made.columns[name] = before
+            yield
+    for name in free:
+        if name not in made.structure.table.required:
+            rows = np.flatnonzero(_violations(made, check))
+            column = made.columns[name]
+            made.columns[name] = _put(column, rows, pa.nulls(len(rows), column.type))
+            yield
+
+
+def _violations(made: Made, check: Check) -> npt.NDArray[np.bool_]:
+    import duckdb
+
+    if not made.rows:
+        return np.zeros(0, dtype=bool)
+    table = pa.table({name: made.columns[name] for name in check.columns or made.columns})
+    with connect() as connection:
+        connection.register("checked", table)
+        try:
+            result = connection.execute(
+                f"SELECT NOT coalesce(({check.expression}), true) FROM checked"
+            ).to_arrow_table()
+        except duckdb.Error:
+            raise SampleError(
+                f"a CHECK of table {made.structure.table.name!r} can't be evaluated on the columns "
+                f"{', '.join(check.columns)}",
+                "rewrite it in the recipe's `checks`",
+            ) from None
+    violations: npt.NDArray[np.bool_] = result.column(0).to_numpy(zero_copy_only=False).astype(bool)
+    return violations
+
+
+def _constants(check: Check, arrow_type: pa.DataType) -> list[pa.Scalar]:
+    """The constants in a CHECK, and their neighbours, as values of a column's type: they are schema, not data."""
+    import duckdb
+    import sqlglot
+    from sqlglot import expressions
+
+    tree = sqlglot.parse_one(check.expression, dialect="duckdb")
+    texts = dict.fromkeys(node.name for node in tree.find_all(expressions.Literal))
+    found: list[pa.Scalar] = []
+    with connect() as connection:
+        for text in list(texts)[:_MOST_LITERALS]:
+            for shift in ("", " + 1", " - 1"):
+                connection.register("typed", pa.table({"v": pa.nulls(0, arrow_type)}))
+                value = f"{literal(text)}" if not shift else f"(try_cast({literal(text)} AS BIGINT){shift})"
+                query = f"SELECT {quote('v')} FROM typed UNION ALL SELECT try_cast({value} AS typeof_v) v"
+                try:
+                    kind = connection.execute(
+                        "SELECT typeof(v) FROM (SELECT v FROM typed UNION ALL SELECT NULL)"
+                    ).fetchone()
+                    values = connection.execute(query.replace("typeof_v", str(kind[0]) if kind else "VARCHAR"))
+                    scalar = values.to_arrow_table().column(0)[0].cast(arrow_type)
+                except (duckdb.Error, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                    continue
+                if scalar.is_valid:
+                    found.append(scalar)
+    return found

@@ -1,0 +1,400 @@
+"""Codecs: the only place where a real value is ever kept, and only one that k distinct subjects share.
+
+A code of 0 is NULL. Whatever fewer than k subjects share is never stored: rare categories become one code, which is
+drawn as one of the kept; rare numbers fall into bins that hold at least k subjects, and both ends of a column are
+clipped to the k-th lowest and highest subject.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.tree import Codes
+
+K_SUBJECTS = 5
+_MOST_CATEGORIES = 10_000
+_MOST_ATOMS = 1_500
+_BINS = 400
+_ATOM_SHARE = 1 / 300
+_COVERED = 0.95
+_MOST_DECIMALS = 6
+_EXACT = 2.0**53
+_WIDEST = 2**61
+_SPECIALS = (math.nan, math.inf, -math.inf)
+
+Subjects = npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryCodec:
+    """Texts that k subjects share, the most frequent first.
+
+    Attributes:
+        values: Code 1 is the first.
+        weights: How often each was seen, in rows.
+    """
+
+    values: tuple[str, ...]
+    weights: tuple[int, ...]
+
+    ordered = False
+
+    @property
+    def size(self) -> int:
+        """Number of codes: NULL, the kept ones, and RARE, the last."""
+        return len(self.values) + 2
+
+    def encode(self, column: pa.ChunkedArray) -> Codes:
+        """The code of every value."""
+        found = pc.index_in(column, pa.array(self.values, pa.string())).combine_chunks()
+        codes: Codes = pc.fill_null(found, len(self.values)).to_numpy(zero_copy_only=False).astype(np.int32) + 1
+        codes[pc.is_null(column).to_numpy(zero_copy_only=False)] = 0
+        return codes
+
+    def decode(self, codes: Codes, generator: np.random.Generator) -> pa.Array:
+        """A value for every code; RARE becomes one of the kept, by their frequency. Nothing kept: NULL."""
+        if not self.values:
+            return pa.nulls(len(codes), pa.string())
+        index = codes.astype(np.int64) - 1
+        rare = index == len(self.values)
+        if rare.any():
+            weights = np.asarray(self.weights, dtype=np.float64)
+            index[rare] = generator.choice(len(self.values), size=int(rare.sum()), p=weights / weights.sum())
+        return pa.array(self.values, pa.string()).take(pa.array(index, mask=index < 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Values that k subjects share, and their counts."""
+        return {"codec": "category", "values": list(self.values), "weights": list(self.weights)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberCodec:
+    """Numbers, dates and times: as multiples of `step`, in atoms and bins, in order.
+
+    Attributes:
+        low, high: The range of each code from 1 on; equal for an atom. In units: the integer that stands for the value
+            (days, microseconds, cents, ...), or the value itself where `continuous`.
+        scale: Units are the values times 10 to this power.
+        step: What all units differ by multiples of.
+        specials: Which of NaN, +inf and -inf have a code of their own, after the ranges.
+        ordered: Whether near codes mean near values (false for coded integers).
+    """
+
+    low: npt.NDArray[Any]
+    high: npt.NDArray[Any]
+    scale: int
+    step: int
+    continuous: bool
+    specials: tuple[int, ...] = ()
+    ordered: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of codes: NULL, the ranges, the specials."""
+        return len(self.low) + 1 + len(self.specials)
+
+    def encode(self, column: pa.ChunkedArray) -> Codes:
+        """The code of every value; one outside all ranges gets the nearest."""
+        values, present = to_floats_or_integers(column, self.scale, continuous=self.continuous)
+        codes = np.zeros(len(values), dtype=np.int32)
+        special = np.zeros(len(values), dtype=np.int32)
+        if values.dtype.kind == "f":
+            for number, which in enumerate(self.specials):
+                special[_matches(values, which)] = len(self.low) + 1 + number
+            present = present & np.isfinite(values)
+        if len(self.low):
+            codes[present] = self._nearest(values[present]) + 1
+        codes[special > 0] = special[special > 0]
+        return codes
+
+    def _nearest(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        atoms = np.flatnonzero(self.low == self.high)
+        bins = np.flatnonzero(self.low != self.high)
+        result = np.full(len(values), -1, dtype=np.int64)
+        if len(atoms):
+            place = np.searchsorted(self.low[atoms], values)
+            near = np.minimum(place, len(atoms) - 1)
+            exact = self.low[atoms][near] == values
+            result[exact] = atoms[near[exact]]
+        rest = result < 0
+        if not rest.any():
+            return result
+        if len(bins):
+            place = np.searchsorted(self.high[bins], values[rest])
+            result[rest] = bins[np.minimum(place, len(bins) - 1)]
+        else:
+            ends = self.low[atoms]
+            middles = ends[:-1] + (ends[1:] - ends[:-1]) / 2
+            result[rest] = atoms[np.searchsorted(middles, values[rest])]
+        return result
+
+    def units(self, codes: Codes, generator: np.random.Generator) -> npt.NDArray[Any]:
+        """A number of units for every code that stands for a range; anything for the others."""
+        if not len(self.low):
+            return np.ones(len(codes), dtype=np.int64)
+        index = np.clip(codes - 1, 0, len(self.low) - 1)
+        low, high = self.low[index], self.high[index]
+        uniform = generator.random(len(codes))
+        if self.continuous:
+            return low + uniform * (high - low)
+        steps = (high - low) // self.step
+        drawn = np.minimum((uniform * (steps + 1.0)).astype(np.int64), steps)
+        return low + drawn * self.step
+
+    def decode(self, codes: Codes, generator: np.random.Generator, arrow_type: pa.DataType) -> pa.Array:
+        """A value of the column's type for every code; bins are drawn from uniformly."""
+        return self.from_units(self.units(codes, generator), codes, arrow_type)
+
+    def from_units(self, units: npt.NDArray[Any], codes: Codes, arrow_type: pa.DataType) -> pa.Array:
+        """Values from units, with NULL and the specials where the codes say so."""
+        null = codes == 0
+        if pa.types.is_floating(arrow_type):
+            values = units / 10.0**self.scale if self.scale else units.astype(np.float64)
+            for number, which in enumerate(self.specials):
+                values[codes == len(self.low) + 1 + number] = _SPECIALS[which]
+            return pa.array(values, mask=null).cast(arrow_type)
+        return from_integers(units.astype(np.int64), null, arrow_type, self.scale)
+
+    def to_json(self) -> dict[str, Any]:
+        """Ranges that k subjects share."""
+        return {
+            "codec": "number",
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+            "scale": self.scale,
+            "step": self.step,
+            "continuous": self.continuous,
+            "specials": list(self.specials),
+            "ordered": self.ordered,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresenceCodec:
+    """Whether a value stands there; the value itself is made by a provider."""
+
+    ordered: bool = False
+    size: int = field(default=2, init=False)
+
+    def encode(self, column: pa.ChunkedArray) -> Codes:
+        """0 for NULL, 1 for anything else."""
+        codes: Codes = pc.is_valid(column).to_numpy(zero_copy_only=False).astype(np.int32)
+        return codes
+
+    def to_json(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {"codec": "presence"}
+
+
+Codec = CategoryCodec | NumberCodec | PresenceCodec
+
+
+def codec_from_json(document: Mapping[str, Any]) -> Codec:
+    """Read what `to_json` wrote."""
+    if document["codec"] == "category":
+        return CategoryCodec(values=tuple(document["values"]), weights=tuple(document["weights"]))
+    if document["codec"] == "presence":
+        return PresenceCodec()
+    kind = np.float64 if document["continuous"] else np.int64
+    return NumberCodec(
+        low=np.array(document["low"], dtype=kind),
+        high=np.array(document["high"], dtype=kind),
+        scale=document["scale"],
+        step=document["step"],
+        continuous=document["continuous"],
+        specials=tuple(document["specials"]),
+        ordered=document["ordered"],
+    )
+
+
+def variable(codec: Codec, codes: Codes) -> Variable:
+    """Codes as blocks see them."""
+    return Variable(codes=codes, size=codec.size, ordered=codec.ordered)
+
+
+def is_numeric(arrow_type: pa.DataType) -> bool:
+    """Whether a number codec can hold the type."""
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_temporal)
+    return any(test(arrow_type) for test in tests) and not pa.types.is_interval(arrow_type)
+
+
+def fit_category(column: pa.ChunkedArray, subjects: Subjects, k: int) -> CategoryCodec:
+    """Keep the texts that at least k distinct subjects share."""
+    encoded = column.dictionary_encode().combine_chunks()
+    index = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    counts, support = _support(index, len(encoded.dictionary), subjects)
+    kept = np.flatnonzero(support >= k)
+    kept = kept[np.argsort(-counts[kept], kind="stable")][:_MOST_CATEGORIES]
+    values = encoded.dictionary.take(pa.array(kept)).to_pylist()
+    return CategoryCodec(values=tuple(values), weights=tuple(int(count) for count in counts[kept]))
+
+
+def fit_number(column: pa.ChunkedArray, subjects: Subjects, k: int, *, ordered: bool = True) -> NumberCodec:
+    """Keep atoms and bins that at least k distinct subjects share, clipped to the k-th subject at both ends."""
+    scale, continuous = _scale_of(column)
+    values, present = to_floats_or_integers(column, scale, continuous=continuous)
+    specials: list[int] = []
+    if values.dtype.kind == "f":
+        for which in range(len(_SPECIALS)):
+            where = present & _matches(values, which)
+            _, support = _support(np.where(where, 0, -1), 1, subjects)
+            if support[0] >= k:
+                specials.append(which)
+        present = present & np.isfinite(values)
+    rows = np.flatnonzero(present)
+    known, owners = values[rows], subjects[rows] if subjects is not None else None
+    low, high = _ranges(known, owners, k)
+    step = 1 if continuous else _step(low, high, known)
+    return NumberCodec(
+        low=low, high=high, scale=scale, step=step, continuous=continuous, specials=tuple(specials), ordered=ordered
+    )
+
+
+def to_floats_or_integers(
+    column: pa.ChunkedArray, scale: int, *, continuous: bool
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Units of every value, and which are not NULL."""
+    present = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
+        if continuous:
+            return values, present
+        scaled = values * 10.0**scale
+        if np.isfinite(scaled).all():
+            return np.rint(scaled).astype(np.int64), present
+        return np.where(np.isfinite(scaled), np.rint(scaled), scaled), present
+    if pa.types.is_boolean(kind) or pa.types.is_date32(kind) or pa.types.is_time32(kind):
+        column = column.cast(pa.int32() if not pa.types.is_boolean(kind) else pa.int8())
+    if pa.types.is_uint64(column.type):
+        column = pc.min_element_wise(column, pa.scalar(2**62, pa.uint64()))
+    values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return np.clip(values, -_WIDEST, _WIDEST), present
+
+
+def from_integers(
+    units: npt.NDArray[np.int64], null: npt.NDArray[np.bool_], arrow_type: pa.DataType, scale: int
+) -> pa.Array:
+    """Values of a whole-number-like type from units."""
+    if pa.types.is_decimal(arrow_type):
+        text = pa.array(units / 10.0**scale, mask=null)
+        return pc.round(text, arrow_type.scale).cast(arrow_type)
+    if pa.types.is_boolean(arrow_type):
+        return pa.array(units > 0, mask=null)
+    if pa.types.is_date32(arrow_type) or pa.types.is_time32(arrow_type):
+        return pa.array(units.astype(np.int32), mask=null).cast(arrow_type)
+    return pa.array(units, mask=null).cast(arrow_type)
+
+
+def _matches(values: npt.NDArray[Any], which: int) -> npt.NDArray[np.bool_]:
+    return np.isnan(values) if which == 0 else values == _SPECIALS[which]
+
+
+def _scale_of(column: pa.ChunkedArray) -> tuple[int, bool]:
+    """The power of ten that makes every value whole, and whether there is none."""
+    if pa.types.is_decimal(column.type):
+        return column.type.scale, False
+    if not pa.types.is_floating(column.type):
+        return 0, False
+    values = column.drop_null().to_numpy()
+    values = values[np.isfinite(values)].astype(np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    for decimals in range(_MOST_DECIMALS + 1):
+        scaled = values * 10.0**decimals
+        if largest * 10.0**decimals >= _EXACT:
+            break
+        if np.abs(scaled - np.rint(scaled)).max(initial=0.0) < 1e-6 * max(1.0, 10.0**decimals / 1e3):  # noqa: PLR2004
+            return decimals, False
+    return 0, True
+
+
+def _support(
+    index: npt.NDArray[np.int64], size: int, subjects: Subjects
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows and distinct subjects of every value; a negative index counts for none."""
+    known = index >= 0
+    counts = np.bincount(index[known], minlength=size)
+    if subjects is None:
+        return counts, counts
+    known &= subjects >= 0
+    span = int(subjects.max(initial=0)) + 1
+    pairs = np.unique(index[known] * span + subjects[known])
+    return counts, np.bincount(pairs // span, minlength=size)
+
+
+def _ranges(values: npt.NDArray[Any], subjects: Subjects, k: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The atoms and bins, in order of their middles."""
+    empty = values[:0]
+    order = np.argsort(values, kind="stable")
+    ordered, owners = values[order], subjects[order] if subjects is not None else None
+    first, last = (
+        _kth_subject(owners, len(ordered), k),
+        _kth_subject(owners[::-1] if owners is not None else None, len(ordered), k),
+    )
+    if first is None or last is None:
+        return empty, empty
+    lowest, highest = ordered[first], ordered[len(ordered) - 1 - last]
+    if lowest > highest:
+        return empty, empty
+    clipped = np.clip(ordered, lowest, highest)
+    distinct, inverse = np.unique(clipped, return_inverse=True)
+    counts, support = _support(inverse, len(distinct), owners)
+    many = len(distinct) > _MOST_ATOMS
+    atom = support >= k
+    if many:
+        atom &= counts >= len(clipped) * _ATOM_SHARE
+    covered = counts[atom].sum() / len(clipped)
+    if not many and atom.any() and covered >= _COVERED:
+        return distinct[atom], distinct[atom]
+    low, high = _bins(distinct[~atom], counts[~atom], support[~atom], k)
+    low, high = np.concatenate([distinct[atom], low]), np.concatenate([distinct[atom], high])
+    by_middle = np.lexsort((high, low / 2 + high / 2))
+    return low[by_middle], high[by_middle]
+
+
+def _bins(
+    values: npt.NDArray[Any], counts: npt.NDArray[np.int64], support: npt.NDArray[np.int64], k: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Runs of neighbouring values with about equal rows, at least 2 k subjects each (support summed is a lower bound
+    only where subjects have one row, so twice k is asked for).
+    """
+    if not len(values):
+        return values, values
+    weight = np.minimum(counts, support)
+    per_bin = max(2.0 * k, weight.sum() / _BINS)
+    number = np.minimum((np.cumsum(weight) - weight) // per_bin, max(weight.sum() // per_bin - 1, 0)).astype(np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+    ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
+    return values[starts], values[ends]
+
+
+def _kth_subject(owners: Subjects, rows: int, k: int) -> int | None:
+    """The position at which the k-th distinct subject appears; None when there are fewer."""
+    if owners is None:
+        return k - 1 if rows >= k else None
+    window = 64 * k
+    while True:
+        seen, where = np.unique(owners[:window], return_index=True)
+        where = np.sort(where[seen >= 0])
+        if len(where) >= k:
+            return int(where[k - 1])
+        if window >= rows:
+            return None
+        window *= 8
+
+
+def _step(low: npt.NDArray[Any], high: npt.NDArray[Any], values: npt.NDArray[Any]) -> int:
+    """The greatest number of units that all values differ by multiples of; 1 where there are no bins to draw from."""
+    if not len(low) or (low == high).all():
+        return 1
+    distinct = np.unique(values)
+    return max(1, int(np.gcd.reduce((distinct - distinct[0]).astype(np.int64))))

@@ -1,0 +1,602 @@
+"""Draw one table: rows under their parents, references, variables in order, keys made unique on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synth_ops.generators.providers import provider_for
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
+from synth_ops.generators.relational_trees.learn import column_name, depth_name, reference_name, role_name, through
+from synth_ops.generators.relational_trees.model import Quota, ReferenceModel, TableModel, Target
+from synth_ops.generators.relational_trees.references import (
+    BROKEN,
+    FIRST_GROUP,
+    NO_PARENT,
+    NULL,
+    ORPHAN,
+    Candidates,
+    Rows,
+    choose,
+    match_rows,
+)
+from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure
+from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.generators.relational_trees.unique import densify, identify, repeats, spread
+from synth_ops.metadata import Column, ForeignKey, Orphans
+
+_ROUNDS = 6
+
+
+@dataclass(slots=True, kw_only=True)
+class Made:
+    """One table while it is being made, and afterwards as a parent.
+
+    Attributes:
+        codes: Of every variable drawn.
+        columns: Finished values.
+        parents: Of each foreign key: the parent's row, or NO_PARENT or BROKEN.
+    """
+
+    structure: TableStructure
+    model: TableModel
+    rows: int
+    codes: dict[str, Codes] = field(default_factory=dict)
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+    parents: dict[int, Rows] = field(default_factory=dict)
+
+    def number(self, key: ForeignKey) -> int:
+        """The foreign key's position in the metadata."""
+        return self.structure.table.foreign_keys.index(key)
+
+    def keep(self, rows: Rows) -> None:
+        """Leave out all rows but these."""
+        self.codes = {name: codes[rows] for name, codes in self.codes.items()}
+        taken = pa.array(rows)
+        self.columns = {name: column.take(taken) for name, column in self.columns.items()}
+        self.parents = {number: parents[rows] for number, parents in self.parents.items()}
+        self.rows = len(rows)
+
+
+class TableDrawing:
+    """Draws one table.
+
+    Args:
+        made: What is to be filled; its rows are not known yet.
+        others: The tables made before, by name.
+        seed: Of the copy.
+        scale: Of the copy, for tables that stand alone.
+        models: Of all tables, also those made later.
+    """
+
+    def __init__(
+        self, made: Made, others: Mapping[str, Made], *, models: Mapping[str, TableModel], seed: int, scale: float
+    ) -> None:
+        self.made, self.others, self.models, self.seed, self.scale = made, others, models, seed, scale
+        self.name = made.structure.table.name
+        self.targets = {target.name: target for target in made.model.targets}
+        self.fixed: set[str] = set()
+
+    def stream(self, *purpose: str | int) -> np.random.Generator:
+        """Randomness for one purpose of this table."""
+        return stream(self.seed, self.name, *purpose)
+
+    def draw(self) -> None:
+        """Fill all but self-references, deferred ones and provided columns."""
+        self._lay_rows()
+        for key in self.made.structure.references:
+            self._refer(key)
+        for target in self.made.model.targets:
+            if target.name.startswith("column|") and self.made.structure.own_key_columns() & {target.name[7:]}:
+                self._draw_column(target)
+        self._number_within_parents()
+        for key in self.made.structure.table.keys:
+            self._make_unique(key)
+        for target in self.made.model.targets:
+            if target.name not in self.made.codes and not target.name.startswith("reference|"):
+                self._draw_column(target)
+
+    # rows
+
+    def _lay_rows(self) -> None:
+        made, primary = self.made, self.made.structure.primary
+        if primary is None:
+            wanted = made.model.rows if made.structure.lookup else round(made.model.rows * self.scale)
+            made.rows = max(wanted, min(made.model.rows, 1))
+        else:
+            self._lay_children(primary)
+        if made.structure.lookup:
+            self._keep_identity()
+
+    def _lay_children(self, key: ForeignKey) -> None:
+        made, number = self.made, self.made.number(key)
+        reference, parent = made.model.references[number], self.others[key.parent]
+        growth = parent.rows / max(parent.model.rows, 1)
+        total = round(made.model.rows * (growth if made.model.rows and parent.model.rows else self.scale))
+        loose = {NO_PARENT: 0, BROKEN: 0}
+        if not any(name in made.structure.table.required for name in key.columns):
+            loose[NO_PARENT] = round(total * reference.null_share)
+        if key.orphans is Orphans.KEEP:
+            loose[BROKEN] = round(total * reference.broken_share)
+        counts = self._children_per_parent(key, number, total - sum(loose.values()))
+        order = np.repeat(np.arange(parent.rows), counts)
+        parents = np.concatenate([order, *(np.full(count, row) for row, count in loose.items())]).astype(np.int64)
+        made.rows = len(parents)
+        made.parents[number] = parents
+        made.codes[reference_name(number)] = self._group_codes(number, parents)
+        self._see_through(number)
+        self._fill_reference(key)
+
+    def _children_per_parent(self, key: ForeignKey, number: int, total: int) -> Rows:
+        """As drawn for each parent, then corrected to the wanted total where chance left it."""
+        parent = self.others[key.parent]
+        if not parent.rows or total <= 0:
+            return np.zeros(parent.rows, np.int64)
+        generator = self.stream("cardinality", number)
+        quota = self._quotas(parent, number, generator)
+        counts = np.floor(quota + generator.random(parent.rows)).astype(np.int64)
+        most = 1 if self._at_most_one(key) else np.iinfo(np.int64).max
+        counts = np.clip(counts, 0, most)
+        missing = total - int(counts.sum())
+        if missing > 0:
+            open_to_more = np.flatnonzero(counts < most)
+            weights = quota[open_to_more] + 1e-3
+            if most == 1:
+                missing = min(missing, len(open_to_more))
+                added = generator.choice(open_to_more, missing, replace=False, p=weights / weights.sum())
+            else:
+                added = generator.choice(open_to_more, missing, p=weights / weights.sum())
+            counts += np.bincount(added, minlength=parent.rows)
+        elif missing < 0:
+            ranked = np.repeat(np.arange(parent.rows), counts)
+            counts -= np.bincount(generator.choice(ranked, -missing, replace=False), minlength=parent.rows)
+        return counts
+
+    def _at_most_one(self, key: ForeignKey) -> bool:
+        return any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys)
+
+    def _quotas(self, parent: Made, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Children wanted by each parent row."""
+        quota: Quota = self.made.model.references[number].quota
+        if not len(quota.codec.low):
+            return np.full(parent.rows, quota.mean)
+        inputs = [self._parent_codes(parent, name, number) for name in quota.target.inputs]
+        codes = quota.target.block.draw(inputs, parent.rows, generator)
+        return quota.codec.units(codes, generator).astype(np.float64)
+
+    def _parent_codes(self, parent: Made, name: str, number: int) -> Codes:
+        if name == role_name(self.name, number):
+            return self._roles(parent, number)
+        return parent.codes[name] if name in parent.codes else np.zeros(parent.rows, np.int32)
+
+    def _roles(self, parent: Made, number: int) -> Codes:
+        """The group of each parent row, plus one."""
+        group_of = self.made.model.references[number].group_of
+        if group_of:
+            return np.asarray(group_of, dtype=np.int32)[np.arange(parent.rows) % len(group_of)] + 1
+        return parent.codes.get(role_name(self.name, number), np.ones(parent.rows, np.int32))
+
+    def _keep_identity(self) -> None:
+        """A lookup's rows stand for the real ones: same group in every foreign key that refers to them."""
+        for target in self.made.model.targets:
+            for name in target.inputs:
+                if name.startswith("role|") and name not in self.made.codes:
+                    _, number, child = name.split("|", 2)
+                    group_of = self.models[child].references[int(number)].group_of
+                    self.made.codes[name] = np.asarray(group_of, np.int32)[: self.made.rows] + 1
+
+    # references
+
+    def _refer(self, key: ForeignKey) -> None:
+        """Draw the group, then a parent in it that agrees with the key columns which are filled already."""
+        made, number = self.made, self.made.number(key)
+        if self.fixed >= set(key.columns):
+            made.parents[number] = match_rows(
+                [_chunked(made.columns[name]) for name in key.columns],
+                [_chunked(self.others[key.parent].columns[name]) for name in key.parent_columns],
+            )
+            if key.orphans is Orphans.REPAIR:
+                self._drop(made.parents[number] == BROKEN)
+            made.codes[reference_name(number)] = self._group_codes(number, made.parents[number])
+            self._see_through(number)
+            return
+        codes = self._draw_target(self.targets[reference_name(number)])
+        made.codes[reference_name(number)] = codes
+        made.parents[number] = self._pick(key, number, codes, np.arange(made.rows), "pick")
+        self._settle_without_parent(key, number)
+        self._see_through(number)
+        self._fill_reference(key)
+
+    def _pick(self, key: ForeignKey, number: int, codes: Codes, rows: Rows, purpose: str) -> Rows:
+        parent = self.others[key.parent]
+        generator = self.stream(purpose, number)
+        picked = np.full(len(rows), NO_PARENT, dtype=np.int64)
+        picked[codes == ORPHAN] = BROKEN
+        wanted = np.flatnonzero(codes >= FIRST_GROUP)
+        child_strata, parent_strata = self._strata(key, rows[wanted])
+        candidates = Candidates(
+            groups=self._roles(parent, number) - 1,
+            quotas=self._quotas(parent, number, generator),
+            strata=parent_strata,
+        )
+        picked[wanted] = choose(candidates, codes[wanted] - FIRST_GROUP, child_strata, generator)
+        return picked
+
+    def _strata(self, key: ForeignKey, rows: Rows) -> tuple[Rows | None, Rows | None]:
+        """Numbers for the values that child rows and parents must share, because another key filled those columns."""
+        shared = [pair for pair in zip(key.columns, key.parent_columns, strict=True) if pair[0] in self.fixed]
+        if not shared:
+            return None, None
+        parent = self.others[key.parent]
+        ours = [_chunked(self.made.columns[child].take(pa.array(rows))) for child, _ in shared]
+        theirs = [_chunked(parent.columns[name]) for _, name in shared]
+        representative = match_rows(theirs, theirs)
+        return match_rows(ours, theirs), representative
+
+    def _settle_without_parent(self, key: ForeignKey, number: int) -> None:
+        """Rows for which no parent agrees: NULL where the columns may be, else left out."""
+        made = self.made
+        lost = (made.parents[number] == NO_PARENT) & (made.codes[reference_name(number)] != NULL)
+        free = [name for name in key.columns if name not in self.fixed and name not in made.structure.table.required]
+        if free:
+            made.codes[reference_name(number)][lost] = NULL
+        else:
+            self._drop(made.parents[number] == NO_PARENT)
+
+    def _fill_reference(self, key: ForeignKey) -> None:
+        """The columns of a foreign key, from the parents chosen; those that another key filled stay as they are."""
+        made, number = self.made, self.made.number(key)
+        parents, parent = made.parents[number], self.others[key.parent]
+        index = pa.array(parents, mask=parents < 0)
+        broken = np.flatnonzero(parents == BROKEN)
+        for name, parent_name in zip(key.columns, key.parent_columns, strict=True):
+            if name in self.fixed:
+                continue
+            column = made.structure.table.column(name)
+            values = _cast(parent.columns[parent_name].take(index), made.model.schema.field(name).type)
+            if len(broken):
+                values = _put(values, broken, self._broken_values(key, number, column, parent_name, len(broken)))
+            made.columns[name] = values
+            self.fixed.add(name)
+
+    def _broken_values(self, key: ForeignKey, number: int, column: Column, parent_name: str, count: int) -> pa.Array:
+        """Made-up key values that no parent has, as many different ones as the source has."""
+        parent = self.others[key.parent]
+        arrow_type = self.made.model.schema.field(column.name).type
+        generator = self.stream("broken", number, column.name)
+        distinct = max(self.made.model.references[number].broken_values, 1)
+        existing = parent.columns[parent_name]
+        codec = parent.model.codecs.get(parent_name)
+        if isinstance(codec, NumberCodec) and len(codec.low):
+            codes = generator.integers(1, len(codec.low) + 1, count).astype(np.int32)
+            return codec.decode(codes, generator, arrow_type)
+        provider = parent_provider(parent, parent_name, self.seed)
+        values = _cast(provider.values(parent.rows, distinct), existing.type)
+        values = values.filter(pa.compute.invert(pa.compute.is_in(values, value_set=existing)))
+        if not len(values):
+            return pa.nulls(count, arrow_type)
+        return _cast(values.take(pa.array(generator.integers(0, len(values), count))), arrow_type)
+
+    def _group_codes(self, number: int, parents: Rows) -> Codes:
+        key = self.made.structure.table.foreign_keys[number]
+        roles = self._roles(self.others[key.parent], number)
+        codes = np.where(parents >= 0, (roles[np.maximum(parents, 0)] if len(roles) else 0) - 1 + FIRST_GROUP, NULL)
+        codes[parents == BROKEN] = ORPHAN
+        return codes.astype(np.int32)
+
+    def _see_through(self, number: int) -> None:
+        made = self.made
+        parent = self.others[made.structure.table.foreign_keys[number].parent]
+        parents = made.parents[number]
+        prefix = through(number, "")
+        for name in {name for target in made.model.targets for name in target.inputs if name.startswith(prefix)}:
+            codes = self._parent_codes(parent, name[len(prefix) :], number)
+            seen = codes[np.maximum(parents, 0)] if len(codes) else np.zeros(len(parents), np.int32)
+            made.codes[name] = np.where(parents >= 0, seen, 0).astype(np.int32)
+
+    # variables
+
+    def _draw_target(self, target: Target, rows: Rows | None = None, purpose: str = "draw") -> Codes:
+        made = self.made
+        codes = [made.codes[name] if rows is None else made.codes[name][rows] for name in target.inputs]
+        count = made.rows if rows is None else len(rows)
+        return target.block.draw(codes, count, self.stream(purpose, target.name))
+
+    def _draw_column(self, target: Target) -> None:
+        if target.name in self.made.codes:
+            return
+        self.made.codes[target.name] = self._draw_target(target)
+        if target.name.startswith("column|"):
+            self._decode(target.name[len("column|") :])
+
+    def _decode(self, column: str) -> None:
+        made = self.made
+        if made.model.makers[column] is Maker.LEARNED:
+            codes = made.codes[column_name(column)]
+            made.columns[column] = decode(made.model, column, codes, self.stream("value", column))
+
+    def redraw(self, rows: Rows, columns: Sequence[str], attempt: int) -> None:
+        """Draw learned columns of some rows again, in order."""
+        made = self.made
+        for target in made.model.targets:
+            column = target.name.removeprefix("column|")
+            if column == target.name or column not in columns or made.model.makers[column] is not Maker.LEARNED:
+                continue
+            codes = self._draw_target(target, rows, f"again {attempt}")
+            made.codes[target.name][rows] = codes
+            values = decode(made.model, column, codes, self.stream("value again", attempt, column))
+            made.columns[column] = _put(made.columns[column], rows, values)
+
+    # keys
+
+    def _number_within_parents(self) -> None:
+        made = self.made
+        for column, start in made.model.ranks.items():
+            key = next(key for key in made.structure.table.keys if column in key and len(key) > 1)
+            group, _ = identify([made.columns[name] for name in key if name != column])
+            order = np.argsort(group, kind="stable")
+            ordered = group[order]
+            first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if made.rows else order
+            sizes = np.diff(np.concatenate([first, [made.rows]]))
+            ranks = np.empty(made.rows, np.int64)
+            ranks[order] = np.arange(made.rows) - np.repeat(first, sizes) + start
+            made.columns[column] = _cast(pa.array(ranks), made.model.schema.field(column).type)
+
+    def _make_unique(self, key: tuple[str, ...]) -> None:
+        """Move, redraw or, at last, leave out rows until no key repeats."""
+        made = self.made
+        if any(name not in made.columns for name in key) or not made.rows:
+            return  # a provided part is unique by construction; a deferred part is settled later
+        for attempt in range(_ROUNDS):
+            again = self._repeating(key)
+            if not again.any():
+                return
+            if not self._move(key, again, attempt):
+                break
+        self._drop(self._repeating(key))
+
+    def unique_all(self) -> None:
+        """Make every key unique whose columns are all there."""
+        for key in self.made.structure.table.keys:
+            self._make_unique(key)
+
+    def _repeating(self, key: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+        numbers, null = identify([self.made.columns[name] for name in key])
+        exempt = null if key != self.made.structure.table.primary_key else np.zeros(len(null), dtype=bool)
+        return repeats(numbers, exempt)
+
+    def _move(self, key: tuple[str, ...], again: npt.NDArray[np.bool_], attempt: int) -> bool:
+        """One attempt to make repeating rows unique; False when nothing is left to try."""
+        made = self.made
+        own = [name for name in key if made.model.makers[name] is Maker.LEARNED]
+        numeric = [name for name in own if isinstance(made.model.codecs.get(name), NumberCodec)]
+        if own and attempt < _ROUNDS // 2:
+            self.redraw(np.flatnonzero(again), own, attempt)
+            return True
+        if numeric:
+            self._spread_column(key, max(numeric, key=lambda name: made.model.codecs[name].size))
+            return attempt == _ROUNDS // 2
+        movable = self._movable_reference(key)
+        if movable is None:
+            return bool(own)
+        self._pick_again(key, movable, again, attempt)
+        return True
+
+    def _spread_column(self, key: tuple[str, ...], column: str) -> None:
+        made = self.made
+        codec = made.model.codecs[column]
+        if not isinstance(codec, NumberCodec) or codec.continuous or not len(codec.low):
+            return
+        others = [made.columns[name] for name in key if name != column]
+        group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
+        arrow_type = made.model.schema.field(column).type
+        null = made.columns[column].is_null().to_numpy(zero_copy_only=False)
+        units = units_of(codec, made.columns[column])
+        start = int(codec.low.min())
+        steps = (units - start) // codec.step
+        room = max(int((codec.high.max() - start) // codec.step), 0)
+        widest = int(np.bincount(group).max(initial=0))
+        moved = spread(group, steps, 0, max(room, min(widest, 2 * room + 1)))
+        codes = codec.encode(
+            _chunked(codec.from_units(start + moved * codec.step, np.ones(made.rows, np.int32), arrow_type))
+        )
+        codes[null] = 0
+        made.codes[column_name(column)] = codes
+        made.columns[column] = codec.from_units(start + moved * codec.step, codes, arrow_type)
+
+    def _movable_reference(self, key: tuple[str, ...]) -> ForeignKey | None:
+        """The foreign key to pick anew: the last that fills a part of the key and nothing that another one fills."""
+        made = self.made
+        candidates = [each for each in made.structure.references if set(each.columns) & set(key)]
+        for each in reversed(candidates):
+            rest = {name for other in made.structure.table.foreign_keys if other != each for name in other.columns}
+            if not set(each.columns) & rest:
+                return each
+        return None
+
+    def _pick_again(
+        self, key: tuple[str, ...], reference: ForeignKey, again: npt.NDArray[np.bool_], attempt: int
+    ) -> None:
+        """A few fresh draws; then the next parents that the rest of the key does not have yet."""
+        made, number = self.made, self.made.number(reference)
+        rows = np.flatnonzero(again)
+        if attempt < _ROUNDS - 2:
+            codes = self._draw_target(self.targets[reference_name(number)], rows, f"again {attempt}")
+            made.parents[number][rows] = self._pick(reference, number, codes, rows, f"pick again {attempt}")
+        else:
+            others = [made.columns[name] for name in key if name not in reference.columns]
+            group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
+            chosen = np.flatnonzero(made.parents[number] >= 0)
+            shuffle = self.stream("spread", number).permutation(self.others[reference.parent].rows)
+            place = np.empty_like(shuffle)
+            place[shuffle] = np.arange(len(shuffle))
+            moved = spread(densify(group[chosen]), place[made.parents[number][chosen]], 0, len(shuffle) - 1)
+            made.parents[number][chosen] = shuffle[moved]
+        made.codes[reference_name(number)] = self._group_codes(number, made.parents[number])
+        self._see_through(number)
+        self.fixed -= set(reference.columns)
+        self._fill_reference(reference)
+        self._drop_unparented(reference, number)
+
+    def _drop_unparented(self, key: ForeignKey, number: int) -> None:
+        if any(name in self.made.structure.table.required for name in key.columns):
+            self._drop(self.made.parents[number] == NO_PARENT)
+
+    def _drop(self, rows: npt.NDArray[np.bool_]) -> None:
+        if rows.any():
+            self.made.keep(np.flatnonzero(~rows))
+
+    # what needs the finished rows
+
+    def provide(self) -> None:
+        """Fill the provided columns, NULL where their codes say so."""
+        made = self.made
+        for column in made.structure.table.columns:
+            if made.model.makers[column.name] is not Maker.PROVIDED or column.name in made.model.ranks:
+                continue
+            arrow_type = made.model.schema.field(column.name).type
+            values = parent_provider(made, column.name, self.seed).values(0, made.rows)
+            values = self._with_public_keys(column.name, _cast(values, arrow_type))
+            codes = made.codes.get(column_name(column.name))
+            if codes is not None and column.name not in made.structure.table.required:
+                values = _put(values, np.flatnonzero(codes == 0), pa.nulls(int((codes == 0).sum()), arrow_type))
+            made.columns[column.name] = values
+
+    def _with_public_keys(self, column: str, values: pa.Array) -> pa.Array:
+        made = self.made
+        public = {row: value for row, value in made.model.public_keys.get(column, {}).items() if row < made.rows}
+        if not public:
+            return values
+        kept = pa.array(list(public.values()), values.type)
+        result = _put(values, np.array(list(public), np.int64), kept)
+        others = np.setdiff1d(np.arange(made.rows), np.array(list(public)))
+        provider, start = parent_provider(made, column, self.seed), made.rows
+        while len(others):
+            taken = pa.compute.is_in(result.take(pa.array(others)), value_set=kept).to_numpy(zero_copy_only=False)
+            others = others[taken]
+            if len(others):
+                result = _put(result, others, _cast(provider.values(start, len(others)), values.type))
+                start += len(others)
+        return result
+
+    def refer_to_itself(self, key: ForeignKey) -> None:
+        """Give every row a parent one level up: acyclic, where the data is."""
+        made, number = self.made, self.made.number(key)
+        depths = made.codes.get(depth_name(number), np.zeros(made.rows, np.int32)).copy()
+        generator = self.stream("self", number)
+        deepest = made.model.deepest[number]
+        nullable = not any(name in made.structure.table.required for name in key.columns)
+        if not (depths == 0).any() and made.rows:
+            depths[0] = 0
+        own = self.made.parents.setdefault(number, np.full(made.rows, NO_PARENT, np.int64))
+        quotas = np.maximum(self._quotas(made, number, generator), 1e-3)
+        shared = [pair for pair in zip(key.columns, key.parent_columns, strict=True) if pair[0] in made.columns]
+        strata = None
+        if shared:
+            theirs = [_chunked(made.columns[name]) for _, name in shared]
+            ours = [_chunked(made.columns[name]) for name, _ in shared]
+            strata = (match_rows(ours, theirs), match_rows(theirs, theirs))
+        for depth in range(1, int(depths.max(initial=0)) + 1):
+            rows = np.flatnonzero(depths == depth)
+            above = np.arange(made.rows) if deepest < 0 else np.flatnonzero(depths < depth)
+            nearest = above[depths[above] == depths[above].max()] if deepest >= 0 and len(above) else above
+            for pool in (nearest, above):
+                waiting = rows[own[rows] < 0]
+                if not len(waiting) or not len(pool):
+                    continue
+                candidates = Candidates(
+                    groups=np.zeros(len(pool), np.int32),
+                    quotas=quotas[pool],
+                    strata=strata[1][pool] if strata else None,
+                )
+                wanted = strata[0][waiting] if strata else None
+                found = choose(candidates, np.zeros(len(waiting), np.int32), wanted, generator)
+                own[waiting] = np.where(found >= 0, pool[np.maximum(found, 0)], NO_PARENT)
+        if not nullable:
+            own[own < 0] = np.flatnonzero(own < 0)
+        index = pa.array(own, mask=own < 0)
+        for name, parent_name in zip(key.columns, key.parent_columns, strict=True):
+            if name not in made.columns:
+                arrow_type = made.model.schema.field(name).type
+                made.columns[name] = _cast(made.columns[parent_name].take(index), arrow_type)
+
+    def refer_later(self, key: ForeignKey) -> None:
+        """Fill a foreign key whose parent was made after this table."""
+        number = self.made.number(key)
+        codes = self.made.codes[reference_name(number)]
+        self.fixed = {name for name in self.made.columns if name not in key.columns}
+        self.made.parents[number] = self._pick(key, number, codes, np.arange(self.made.rows), "pick")
+        self._settle_without_parent(key, number)
+        self._fill_reference(key)
+        for unique in self.made.structure.table.keys:
+            if set(unique) & set(key.columns):
+                self._spread_references(unique, key, number)
+
+    def _spread_references(self, unique: tuple[str, ...], key: ForeignKey, number: int) -> None:
+        made = self.made
+        if not self._repeating(unique).any() or set(unique) - set(made.columns):
+            return
+        others = [made.columns[name] for name in unique if name not in key.columns]
+        group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
+        chosen = np.flatnonzero(made.parents[number] >= 0)
+        rows = self.others[key.parent].rows
+        made.parents[number][chosen] = spread(densify(group[chosen]), made.parents[number][chosen], 0, rows - 1)
+        self.fixed -= set(key.columns)
+        self._fill_reference(key)
+
+
+def decode(model: TableModel, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:
+    """Values of a learned column."""
+    codec, arrow_type = model.codecs[column], model.schema.field(column).type
+    if isinstance(codec, NumberCodec):
+        return codec.decode(codes, generator, arrow_type)
+    if isinstance(codec, CategoryCodec):
+        return codec.decode(codes, generator).cast(arrow_type)
+    raise TypeError(f"column {column!r} is not learned")
+
+
+def units_of(codec: NumberCodec, values: pa.Array) -> npt.NDArray[np.int64]:
+    """The whole numbers that a column's values stand for."""
+    from synth_ops.generators.relational_trees.codec import to_floats_or_integers
+
+    units, _ = to_floats_or_integers(_chunked(values), codec.scale, continuous=False)
+    return np.nan_to_num(units, posinf=0, neginf=0).astype(np.int64)
+
+
+def parent_provider(made: Made, column: str, seed: int) -> Any:
+    """Who makes a provided column's values: the same rows always get the same ones."""
+    table = made.structure.table
+    described = table.column(column)
+    return provider_for(
+        described,
+        made.model.shapes.get(column),
+        seed=seed,
+        table=table.name,
+        unique=any(column in key for key in table.keys),
+    )
+
+
+def _chunked(values: pa.Array) -> pa.ChunkedArray:
+    return pa.chunked_array([values])
+
+
+def _cast(values: pa.Array, arrow_type: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values if values.type == arrow_type else values.cast(arrow_type)
+
+
+def _put(values: pa.Array, rows: Rows, replacement: pa.Array) -> pa.Array:
+    """The values with some rows replaced."""
+    if not len(rows):
+        return values
+    index = np.arange(len(values))
+    index[rows] = len(values) + np.arange(len(rows))
+    both = pa.concat_arrays([values, _cast(replacement, values.type)])
+    return both.take(pa.array(index))

@@ -1,0 +1,192 @@
+"""What was learned, as arrays and JSON: no pickle, nothing that runs when it is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from synth_ops.generators.providers import TextShape
+from synth_ops.generators.relational_trees.block import Block
+from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
+from synth_ops.generators.relational_trees.structure import Maker
+from synth_ops.generators.relational_trees.tree import Tree
+
+_MODEL_FILE = "model.json"
+_ARRAYS_FILE = "arrays.npz"
+_TREE_FIELDS = ("feature", "threshold", "left", "parent")
+_BLOCK_FIELDS = ("bins", "bin_starts", "histogram_of", "next_histogram", "backoff", "starts", "codes", "cumulative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One variable to draw: which, from what, by which block."""
+
+    name: str
+    inputs: tuple[str, ...]
+    block: Block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many children a parent has by one foreign key.
+
+    Attributes:
+        codec: Of the number of children; no ranges where too few parents were seen.
+        mean: Children per parent, for that case.
+        target: Draws the code from the parent's variables.
+    """
+
+    codec: NumberCodec
+    mean: float
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceModel:
+    """One foreign key.
+
+    Attributes:
+        groups: How many groups its parents are in.
+        group_of: For a lookup parent: the group of each of its rows; empty otherwise (then a variable of the parent).
+        quota: Children per parent.
+        null_share, broken_share: Of all child rows.
+        broken_values: How many distinct values the broken references have (clipped to those that k subjects share).
+    """
+
+    groups: int
+    group_of: tuple[int, ...]
+    quota: Quota
+    null_share: float
+    broken_share: float
+    broken_values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableModel:
+    """One table.
+
+    Attributes:
+        rows: In the snapshot.
+        schema: Of its Parquet files.
+        makers: Who makes each column.
+        codecs: Of learned columns; of provided columns that may be NULL, too.
+        shapes: What providers may know of a text column.
+        targets: The variables in the order in which they are drawn.
+        references: By the foreign key's position in the metadata.
+        public_keys: Values of a lookup's key column that k distinct subjects refer to, by row.
+        ranks: Key columns that number the rows of a parent, and the number they start at.
+        deepest: The longest chain of each self-reference, by position; -1 where the data has loops.
+    """
+
+    rows: int
+    schema: pa.Schema
+    makers: Mapping[str, Maker]
+    codecs: Mapping[str, Codec]
+    shapes: Mapping[str, TextShape]
+    targets: tuple[Target, ...]
+    references: Mapping[int, ReferenceModel]
+    public_keys: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    deepest: Mapping[int, int] = field(default_factory=dict)
+
+
+def save(models: Mapping[str, TableModel], folder: Path) -> None:
+    """Write every table's model into a folder."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    document = {name: _table_to_json(model, arrays) for name, model in models.items()}
+    (folder / _MODEL_FILE).write_text(json.dumps({"tables": document}, ensure_ascii=False), encoding="utf-8")
+    np.savez_compressed(folder / _ARRAYS_FILE, **arrays)  # type: ignore[arg-type]
+
+
+def load(folder: Path) -> dict[str, TableModel]:
+    """Read what `save` wrote; the caller has checked the files' digests."""
+    document = json.loads((folder / _MODEL_FILE).read_text(encoding="utf-8"))
+    with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as arrays:
+        return {name: _table_from_json(entry, arrays) for name, entry in document["tables"].items()}
+
+
+def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    return {
+        "rows": model.rows,
+        "schema": model.schema.serialize().to_pybytes().hex(),
+        "makers": {name: maker.value for name, maker in model.makers.items()},
+        "codecs": {name: codec.to_json() for name, codec in model.codecs.items()},
+        "shapes": {name: shape.to_json() for name, shape in model.shapes.items()},
+        "targets": [_target_to_json(target, arrays) for target in model.targets],
+        "references": {number: _reference_to_json(entry, arrays) for number, entry in model.references.items()},
+        "public_keys": {
+            name: {"rows": list(values), "values": list(values.values())} for name, values in model.public_keys.items()
+        },
+        "ranks": dict(model.ranks),
+        "deepest": dict(model.deepest),
+    }
+
+
+def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> TableModel:
+    return TableModel(
+        rows=entry["rows"],
+        schema=pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(entry["schema"]))),
+        makers={name: Maker(maker) for name, maker in entry["makers"].items()},
+        codecs={name: codec_from_json(codec) for name, codec in entry["codecs"].items()},
+        shapes={name: TextShape.from_json(shape) for name, shape in entry["shapes"].items()},
+        targets=tuple(_target_from_json(target, arrays) for target in entry["targets"]),
+        references={int(number): _reference_from_json(each, arrays) for number, each in entry["references"].items()},
+        public_keys={
+            name: dict(zip(each["rows"], each["values"], strict=True)) for name, each in entry["public_keys"].items()
+        },
+        ranks=entry["ranks"],
+        deepest={int(number): depth for number, depth in entry["deepest"].items()},
+    )
+
+
+def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    number = str(len(arrays))
+    for name in _TREE_FIELDS:
+        arrays[f"{number}.{name}"] = getattr(target.block.tree, name)
+    for name in _BLOCK_FIELDS:
+        arrays[f"{number}.{name}"] = getattr(target.block, name)
+    return {"name": target.name, "inputs": list(target.inputs), "block": number}
+
+
+def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Target:
+    number = entry["block"]
+    tree = Tree(**{name: arrays[f"{number}.{name}"] for name in _TREE_FIELDS})
+    block = Block(tree=tree, **{name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS})
+    return Target(name=entry["name"], inputs=tuple(entry["inputs"]), block=block)
+
+
+def _reference_to_json(model: ReferenceModel, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    return {
+        "groups": model.groups,
+        "group_of": list(model.group_of),
+        "quota": {
+            "codec": model.quota.codec.to_json(),
+            "mean": model.quota.mean,
+            "target": _target_to_json(model.quota.target, arrays),
+        },
+        "null_share": model.null_share,
+        "broken_share": model.broken_share,
+        "broken_values": model.broken_values,
+    }
+
+
+def _reference_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> ReferenceModel:
+    codec = codec_from_json(entry["quota"]["codec"])
+    if not isinstance(codec, NumberCodec):
+        raise TypeError("a quota counts children")
+    return ReferenceModel(
+        groups=entry["groups"],
+        group_of=tuple(entry["group_of"]),
+        quota=Quota(
+            codec=codec, mean=entry["quota"]["mean"], target=_target_from_json(entry["quota"]["target"], arrays)
+        ),
+        null_share=entry["null_share"],
+        broken_share=entry["broken_share"],
+        broken_values=entry["broken_values"],
+    )

@@ -1,0 +1,184 @@
+"""A DuckDB file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from synth_ops.errors import SourceError, SourceUnavailableError
+from synth_ops.location import Location
+from synth_ops.metadata import Check, ForeignKey, Metadata, Table
+from synth_ops.sources.check_expressions import usable
+from synth_ops.sources.duckdb_types import enum_check, read_columns, reflect_columns, type_warnings
+from synth_ops.sources.files_on_disk import digest, path_of, require_file
+from synth_ops.sql import connect, literal, quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CATALOG = "source"
+_DEFAULT_SCHEMA = "main"
+
+
+class DuckDBSource:
+    """A DuckDB file, attached read-only. Its lock keeps writers of other processes out while a session is open.
+
+    Args:
+        location: The file's.
+    """
+
+    version = "1"
+
+    def __init__(self, location: Location) -> None:
+        self.label = location.label
+        self.path = path_of(location)
+
+    def state(self) -> str:
+        """A digest of the file and its write-ahead log."""
+        require_file(self.path, self.label)
+        return digest([("file", self.path), ("wal", self.path.with_name(f"{self.path.name}.wal"))], self.label)
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[DuckDBSession]:
+        """Attach the file.
+
+        Raises:
+            SourceError: It is not there, not a DuckDB file, or damaged.
+            SourceUnavailableError: Another process is writing to it.
+        """
+        require_file(self.path, self.label)
+        with connect() as connection:
+            try:
+                connection.execute(f"ATTACH {literal(str(self.path))} AS {_CATALOG} (READ_ONLY, TYPE duckdb)")
+            except duckdb.Error as error:
+                raise _failure(self.label, error) from None
+            yield DuckDBSession(connection, self.label)
+
+
+class DuckDBSession:
+    """One look at an attached file.
+
+    Attributes:
+        warnings: What could not be taken over as it is, by name.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, label: str) -> None:
+        self._connection = connection
+        self._label = label
+        self.warnings: list[str] = []
+
+    def metadata(self) -> Metadata:
+        """All base tables of all schemas; views, temporary tables and generated columns are left out."""
+        try:
+            columns = self._columns()
+            constraints = self._constraints()
+            indexes = self._unique_indexes()
+            return Metadata(
+                tables=tuple(
+                    self._table(path, columns[path], constraints[path], indexes[path]) for path in self._tables()
+                )
+            )
+        except duckdb.Error as error:
+            raise _failure(self._label, error) from None
+
+    def read(self, table: Table) -> pa.RecordBatchReader:
+        """Stream a table in the order of its rows in the file."""
+        return read_columns(
+            self._connection.cursor(), _table_sql(table.path), table.columns, lambda e: _failure(self._label, e, table)
+        )
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
+
+    def _tables(self) -> list[tuple[str, str]]:
+        return self._rows(
+            f"SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '{_CATALOG}' AND NOT temporary "
+            f"ORDER BY schema_name <> '{_DEFAULT_SCHEMA}', schema_name, table_oid"
+        )
+
+    def _columns(self) -> Mapping[tuple[str, str], list[tuple[str, str, bool]]]:
+        found = defaultdict(list)
+        for schema, table, *column in self._rows(
+            "SELECT schema_name, table_name, column_name, data_type, is_nullable FROM duckdb_columns() "
+            f"WHERE database_name = '{_CATALOG}' AND NOT is_generated ORDER BY table_oid, column_index"
+        ):
+            found[schema, table].append((column[0], column[1], column[2]))
+        return found
+
+    def _constraints(self) -> Mapping[tuple[str, str], list[tuple[str, list[str], str, str, list[str]]]]:
+        found = defaultdict(list)
+        for schema, table, *constraint in self._rows(
+            "SELECT schema_name, table_name, constraint_type, constraint_column_names, expression, referenced_table, "
+            f"referenced_column_names FROM duckdb_constraints() WHERE database_name = '{_CATALOG}' "
+            "ORDER BY table_oid, constraint_index"
+        ):
+            found[schema, table].append(tuple(constraint))
+        return found
+
+    def _unique_indexes(self) -> Mapping[tuple[str, str], list[list[str]]]:
+        found = defaultdict(list)
+        for schema, table, expressions in self._rows(
+            "SELECT schema_name, table_name, expressions::VARCHAR[] FROM duckdb_indexes() "
+            f"WHERE database_name = '{_CATALOG}' AND is_unique ORDER BY index_oid"
+        ):
+            found[schema, table].append(expressions)
+        return found
+
+    def _table(
+        self,
+        path: tuple[str, str],
+        declared: Sequence[tuple[str, str, bool]],
+        constraints: Sequence[tuple[str, list[str], str, str, list[str]]],
+        indexes: Sequence[list[str]],
+    ) -> Table:
+        columns = reflect_columns(self._connection, _table_sql(path), declared)
+        self.warnings += type_warnings(_name(path), columns)
+        spelling = {form.lower(): c.name for c in columns for form in (c.name, quote(c.name))}
+        known = [c for c in constraints if all(name.lower() in spelling for name in c[1])]
+        real = [(kind, tuple(spelling[n.lower()] for n in names), *rest) for kind, names, *rest in known]
+        uniques = [names for kind, names, *_ in real if kind == "UNIQUE"]
+        uniques += [
+            tuple(spelling[e.lower()] for e in index) for index in indexes if all(e.lower() in spelling for e in index)
+        ]
+        checks = [Check(expression=rest[0], columns=names) for kind, names, *rest in real if kind == "CHECK"]
+        readable = usable(checks, columns)
+        enums = [check for name, native, _ in declared if (check := enum_check(name, native))]
+        return Table(
+            name=_name(path),
+            path=path,
+            columns=columns,
+            primary_key=next((names for kind, names, *_ in real if kind == "PRIMARY KEY"), ()),
+            uniques=tuple(dict.fromkeys(uniques)),
+            foreign_keys=tuple(
+                ForeignKey(columns=names, parent=_name((path[0], rest[1])), parent_columns=tuple(rest[2]))
+                for kind, names, *rest in real
+                if kind == "FOREIGN KEY"
+            ),
+            checks=(*readable, *enums),
+            unsupported_checks=sum(c[0] == "CHECK" for c in constraints) - len(readable),
+        )
+
+
+def _name(path: tuple[str, str]) -> str:
+    schema, table = path
+    return table if schema == _DEFAULT_SCHEMA else f"{schema}.{table}"
+
+
+def _table_sql(path: Sequence[str]) -> str:
+    return ".".join(quote(part) for part in (_CATALOG, *path))
+
+
+def _failure(label: str, error: Exception, table: Table | None = None) -> SourceError:
+    what = f"table {table.name!r} of {label}" if table else label
+    text = str(error)
+    if "lock on file" in text or "already attached" in text or "file handle conflict" in text:
+        return SourceUnavailableError(f"{label} is locked by a writer", "try again when the writer has closed it")
+    if "not a valid DuckDB" in text or "not enough bytes" in text or "Could not read" in text:
+        return SourceError(f"{label} is not a DuckDB file, or is cut short", "check how the file was made and copied")
+    if "version" in text and "Serialization" in type(error).__name__:
+        return SourceError(f"{label} was written by another version of DuckDB", "upgrade duckdb")
+    return SourceError(f"{what} can't be read ({type(error).__name__})", "check that DuckDB itself can read the file")

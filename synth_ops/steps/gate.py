@@ -1,0 +1,112 @@
+"""Gate a copy: run every check, let Great Expectations judge the evidence, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth_ops import __version__
+from synth_ops.artifact_io import REPORT_FILE, outcome_to_json, read_copy, read_report, read_snapshot
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, GateReport, Outcome, Severity
+from synth_ops.errors import RecipeError
+from synth_ops.fingerprint import fingerprint
+from synth_ops.metadata import did_you_mean
+from synth_ops.ports import Check, CheckContext, Progress, ProgressListener
+from synth_ops.store import Store
+
+Judge = Callable[[Sequence[Evidence]], list[Outcome]]
+ReportWriter = Callable[..., Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a copy has to pass.
+
+    Attributes:
+        checks: The plug-ins, by name.
+        judge: Turns evidence into outcomes.
+        thresholds: The recipe's limits, by measure.
+        suites: The recipe's Great Expectations suites, by table.
+        write_report: Writes the HTML report into a folder.
+    """
+
+    checks: Mapping[str, Check]
+    judge: Judge
+    thresholds: Mapping[str, float]
+    suites: Mapping[str, Mapping[str, Any]]
+    write_report: ReportWriter
+
+    def ref(self, copy: ArtifactRef) -> ArtifactRef:
+        """The id that this gate's report on a copy has: other checks, limits or suites make another one."""
+        checks = {name: check.version for name, check in sorted(self.checks.items())}
+        inputs = ("report", __version__, copy.id, checks, dict(self.thresholds), dict(self.suites))
+        return ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(*inputs))
+
+
+def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressListener) -> tuple[GateReport, bool]:
+    """Judge a copy, unless this gate did before: the same copy gets the same verdict.
+
+    Returns:
+        The report, and whether it was there already.
+
+    Raises:
+        RecipeError: A threshold names no measure.
+    """
+    _refuse_unknown_thresholds(gate)
+    ref = gate.ref(copy_ref)
+    if store.exists(ref):
+        return read_report(store, ref), True
+    copy = read_copy(store, copy_ref)
+    snapshot = read_snapshot(store, copy.snapshot)
+    context = CheckContext(snapshot=snapshot, copy=copy, thresholds=gate.thresholds, seed=copy.seed, suites=gate.suites)
+    evidence: list[Evidence] = []
+    for number, (name, check) in enumerate(gate.checks.items()):
+        progress(Progress(step="gate", item=name, done=number, total=len(gate.checks) + 1))
+        evidence.extend(_evaluate(name, check, context))
+    progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
+    outcomes = gate.judge(evidence)
+    blocked = [o for o in outcomes if not o.passed and o.evidence.severity is Severity.CRITICAL]
+    verdict = "passed" if outcomes and not blocked else "failed"
+    model = store.read(copy.model)
+    with store.scratch() as folder:
+        written = gate.write_report(
+            folder,
+            snapshot=snapshot,
+            copy=copy,
+            outcomes=outcomes,
+            verdict=verdict,
+            generator=model.body["generator"],
+            settings_summary={"seed": copy.seed, "scale": copy.scale, **dict(gate.thresholds)},
+        )
+        if written.name != REPORT_FILE:
+            written.rename(folder / REPORT_FILE)
+        body = {
+            "copy": copy_ref.to_json(),
+            "verdict": verdict,
+            "outcomes": [outcome_to_json(outcome) for outcome in outcomes],
+        }
+        store.write(ref, body, folder)
+    return read_report(store, ref), False
+
+
+def _evaluate(name: str, check: Check, context: CheckContext) -> Sequence[Evidence]:
+    """A check that raises, or finds nothing to say, blocks: evidence that no limit can pass."""
+    try:
+        return check.evaluate(context)
+    except RecipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and its text may hold values
+        return [
+            Evidence(
+                check=f"{name}.error", subject="copy", value=float("nan"), n=0, maximum=0.0, detail=type(error).__name__
+            )
+        ]
+
+
+def _refuse_unknown_thresholds(gate: Gate) -> None:
+    known = sorted({name for check in gate.checks.values() for name in check.thresholds})
+    unknown = [f"{name!r}{did_you_mean(name, known)}" for name in gate.thresholds if name not in known]
+    if unknown:
+        raise RecipeError(f"gate.thresholds names no measure {', '.join(unknown)}", f"known: {', '.join(known)}")

@@ -1,0 +1,76 @@
+"""Publish a copy that passed its gate: the only way to the target."""
+
+from __future__ import annotations
+
+from synth_ops import __version__
+from synth_ops.artifact_io import read_copy, read_report
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
+from synth_ops.errors import ArtifactNotFoundError, PublishRefusedError
+from synth_ops.fingerprint import fingerprint
+from synth_ops.location import Location, overlap
+from synth_ops.ports import ProgressListener, Target
+from synth_ops.store import Store
+
+
+def publish(
+    report: ArtifactRef,
+    target: Target,
+    *,
+    source: Location,
+    destination: Location,
+    keep: int,
+    store: Store,
+    progress: ProgressListener,
+) -> tuple[ArtifactRef, Generation, bool]:
+    """Swap a copy into the target, if the store holds a passed verdict on this very copy.
+
+    Args:
+        report: The gate report that the recipe's own gate makes for the copy.
+        source: Where the snapshot came from; it is never written.
+        destination: Where `target` writes.
+        keep: How many generations to keep.
+
+    Returns:
+        The publication, the live generation, and whether it was live already.
+
+    Raises:
+        PublishRefusedError: No passed verdict, or the target is the source.
+        PublishError: The target could not be written; what was live is live still.
+    """
+    refuse_source_as_target(source, destination)
+    try:
+        verdict = read_report(store, report)
+    except ArtifactNotFoundError:
+        raise PublishRefusedError(
+            "this copy has not passed the recipe's gate: the store holds no verdict on it", "run the gate step first"
+        ) from None
+    if verdict.verdict != "passed":
+        names = ", ".join(sorted({outcome.evidence.check for outcome in verdict.failures})) or "no evidence"
+        raise PublishRefusedError(f"this copy failed its gate ({names})", f"see {verdict.html}")
+    copy = read_copy(store, verdict.copy)
+    before = next((each for each in target.generations() if each.live), None)
+    generation = target.publish(copy.metadata, copy.tables, copy_id=copy.ref.id, keep=keep, progress=progress)
+    skipped = before is not None and before.copy == copy.ref.id
+    inputs = ("publication", __version__, destination.label, copy.ref.id, generation.number)
+    ref = ArtifactRef(kind=ArtifactKind.PUBLICATION, id=fingerprint(*inputs))
+    body = {
+        "copy": copy.ref.to_json(),
+        "report": report.to_json(),
+        "target": destination.label,
+        "generation": generation.number,
+        "published_at": generation.published_at,
+    }
+    store.write(ref, body)
+    return ref, generation, skipped
+
+
+def refuse_source_as_target(source: Location, target: Location) -> None:
+    """Refuse a target that is the source, or lies inside it, or around it, under any spelling.
+
+    Raises:
+        PublishRefusedError: It is.
+    """
+    if overlap(source, target):
+        raise PublishRefusedError(
+            f"the target {target.label} is the source, or lies inside it", "choose another target in the recipe"
+        )

@@ -1,0 +1,163 @@
+"""Take a snapshot: a frozen, content-addressed read of the source at one instant."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from synth_ops import __version__
+from synth_ops.artifact_io import tables_to_json, write_table
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, TableData
+from synth_ops.errors import MetadataError, RecipeError
+from synth_ops.fingerprint import file_digest, fingerprint
+from synth_ops.kinds import detect
+from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
+from synth_ops.ports import Progress, ProgressListener, Source
+from synth_ops.recipe import Recipe, TableRecipe
+from synth_ops.store import Store
+
+
+def take_snapshot(
+    recipe: Recipe, source: Source, *, store: Store, progress: ProgressListener
+) -> tuple[ArtifactRef, bool]:
+    """Read every table of the source into Parquet, unless the same state was read before.
+
+    Returns:
+        The snapshot, and whether it was there already.
+
+    Raises:
+        SourceError: The source can't be read.
+        MetadataError: The recipe's keys do not fit the source.
+    """
+    declared = {name: table.model_dump(mode="json") for name, table in recipe.tables.items()}
+    key = ("snapshot", __version__, recipe.source_location().scheme, source.version, declared)
+    state = source.state()
+    known = store.recall(*key, state) if state else None
+    if known:
+        return known, True
+    with store.scratch() as folder:
+        with source.session() as session:
+            metadata, warnings = complete_metadata(session.metadata(), recipe)
+            warnings += getattr(session, "warnings", [])
+            tables: dict[str, TableData] = {}
+            for number, table in enumerate(metadata.tables):
+                progress(Progress(step="snapshot", item=table.name, done=number, total=len(metadata.tables)))
+                reader = session.read(table)
+                tables[table.name] = write_table(folder, table.name, reader.schema, reader)
+            warnings += [name for name in getattr(session, "warnings", []) if name not in warnings]
+        progress(Progress(step="snapshot", item="kinds of columns", done=len(tables), total=len(tables)))
+        metadata = detect(
+            metadata,
+            tables,
+            overrides={name: table.columns for name, table in recipe.tables.items()},
+            subjects={name: table.subject for name, table in recipe.tables.items() if table.subject is not None},
+        )
+        body: dict[str, Any] = {
+            "metadata": metadata.to_json(),
+            "tables": tables_to_json(folder, tables),
+            "warnings": warnings,
+        }
+        digests = [file_digest(file) for data in tables.values() for file in data.files]
+        ref = ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=fingerprint("snapshot", __version__, body, digests))
+        known_content = store.exists(ref)
+        store.write(ref, body, folder)
+    if state:
+        store.remember(*key, state, ref=ref)
+    return ref, known_content
+
+
+def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:
+    """What the source declares, completed by what the recipe does.
+
+    Returns:
+        The metadata, valid in itself, and what had to be left out, a line each.
+
+    Raises:
+        RecipeError: The recipe names a table or column that the source does not have.
+        MetadataError: Together they contradict themselves; every problem is named.
+    """
+    problems = [
+        f"the source has no table {name!r}{did_you_mean(name, reflected.table_names)}"
+        for name in recipe.tables
+        if name not in reflected.table_names
+    ]
+    problems += [
+        f"table {name!r} has no column {column!r}{did_you_mean(column, reflected.table(name).column_names)}"
+        for name, table in recipe.tables.items()
+        if name in reflected.table_names
+        for column in table.columns
+        if column not in reflected.table(name).column_names
+    ]
+    if problems:
+        raise RecipeError("; ".join(problems), "correct the recipe's `tables` section")
+    excluded = {name for name, table in recipe.tables.items() if table.exclude}
+    kept = [table for table in reflected.tables if table.name not in excluded]
+    if not kept:
+        raise MetadataError(["the source has no tables to copy"], "check the source and the recipe's `exclude`")
+    warnings = [
+        f"{table.name}({', '.join(key.columns)}) refers to {key.parent}, which is excluded: made as plain columns"
+        for table in kept
+        for key in table.foreign_keys
+        if key.parent in excluded
+    ]
+    primary_keys = {table.name: table.primary_key for table in reflected.tables} | {
+        name: table.primary_key for name, table in recipe.tables.items() if table.primary_key
+    }
+    metadata = Metadata(
+        tables=tuple(
+            _complete_table(table, recipe.tables.get(table.name, TableRecipe()), primary_keys, excluded)
+            for table in kept
+        )
+    )
+    metadata.validate()
+    return metadata, warnings
+
+
+def _complete_table(
+    table: Table, declared: TableRecipe, primary_keys: Mapping[str, tuple[str, ...]], excluded: set[str]
+) -> Table:
+    references = {key.columns: key for key in table.foreign_keys if key.parent not in excluded}
+    for reference in declared.foreign_keys:
+        parent_columns = reference.parent_columns or primary_keys.get(reference.references, ())
+        if not parent_columns and reference.references in primary_keys:
+            raise MetadataError(
+                [
+                    f"foreign key {table.name!r}({', '.join(reference.columns)}): {reference.references!r} has no primary key"
+                ],
+                "name its columns as `parent_columns`",
+            )
+        references[reference.columns] = ForeignKey(
+            columns=reference.columns,
+            parent=reference.references,
+            parent_columns=parent_columns,
+            orphans=reference.orphans,
+        )
+    return dataclasses.replace(
+        table,
+        primary_key=declared.primary_key or table.primary_key,
+        uniques=tuple(dict.fromkeys((*table.uniques, *declared.unique))),
+        foreign_keys=tuple(references.values()),
+        checks=(*table.checks, *(_declared_check(table, text) for text in declared.checks)),
+    )
+
+
+def _declared_check(table: Table, expression: str) -> Check:
+    import sqlglot
+    from sqlglot import expressions
+
+    names: dict[str, Column] = {column.name.lower(): column for column in table.columns}
+    try:
+        tree = sqlglot.parse_one(expression, dialect="duckdb")
+    except sqlglot.errors.SqlglotError:
+        raise RecipeError(
+            f"a check of table {table.name!r} is not an SQL expression", "DuckDB's dialect is meant"
+        ) from None
+    used = dict.fromkeys(node.name for node in tree.find_all(expressions.Column))
+    unknown = [name for name in used if name.lower() not in names]
+    if unknown:
+        raise RecipeError(
+            f"a check of table {table.name!r} names column {unknown[0]!r}, which it does not have"
+            f"{did_you_mean(unknown[0], table.column_names)}"
+        )
+    return Check(expression=expression, columns=tuple(names[name.lower()].name for name in used))

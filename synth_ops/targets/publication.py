@@ -1,0 +1,83 @@
+"""The publication row: what stands inside every generation, written with its data and never beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synth_ops.artifacts import Generation
+from synth_ops.errors import PublishRefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One generation, as it describes itself.
+
+    Attributes:
+        number: Counts up from 1.
+        copy: Id of the copy.
+        published_at: ISO 8601, UTC.
+        previous: The generation that was live before: where a rollback leads to; 0 when there was none.
+        tables: Row counts by table name.
+    """
+
+    number: int
+    copy: str
+    published_at: str
+    previous: int
+    tables: Mapping[str, int]
+
+    def generation(self, *, live: bool) -> Generation:
+        """The same for the users of a target."""
+        return Generation(
+            number=self.number, copy=self.copy, published_at=self.published_at, live=live, tables=dict(self.tables)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers, strings and one object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Published:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls(
+            number=int(document["number"]),
+            copy=str(document["copy"]),
+            published_at=str(document["published_at"]),
+            previous=int(document["previous"]),
+            tables={str(name): int(rows) for name, rows in document["tables"].items()},
+        )
+
+    def to_row(self) -> tuple[int, str, str, int, str]:
+        """A row for a table with the columns `COLUMNS`."""
+        return (self.number, self.copy, self.published_at, self.previous, json.dumps(dict(self.tables)))
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> Published:
+        """Read what `to_row` wrote; raises as `from_json` does."""
+        names = (name for name, _ in COLUMNS)
+        document = dict(zip(names, row, strict=True))
+        return cls.from_json({**document, "tables": json.loads(document["tables"])})
+
+
+COLUMNS = (
+    ("number", "INTEGER"),
+    ("copy", "VARCHAR"),
+    ("published_at", "VARCHAR"),
+    ("previous", "INTEGER"),
+    ("tables", "VARCHAR"),
+)
+"""Name and type of the columns of a publication table."""
+
+
+def not_ours(label: str) -> PublishRefusedError:
+    """The refusal to replace what somebody else put at the target."""
+    return PublishRefusedError(
+        f"{label} exists and was not published by synth_ops", "move it away or choose another target"
+    )

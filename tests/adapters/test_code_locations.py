@@ -1,0 +1,76 @@
+"""`dags/` and `assets/` as users deploy them: loaded, validated, run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
+
+
+@pytest.fixture
+def night(refresh, monkeypatch):
+    """The shop's recipe, named by the environment as the files read it."""
+    shop = refresh()
+    monkeypatch.setenv("SYNTH_OPS_RECIPE", str(shop.file))
+    monkeypatch.setenv("SYNTH_OPS_STORE", str(shop.store))
+    return shop
+
+
+@pytest.fixture
+def definitions(night, repository) -> dg.Definitions:
+    spec = importlib.util.spec_from_file_location("code_location", repository / "assets" / "definitions.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.defs
+
+
+def test_the_nightly_dag_refreshes_the_target(night, repository, run_dag):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(repository / "dags"))
+    assert bag.import_errors == {}
+    assert list(bag.dags) == ["nightly_refresh"]
+    dag = bag.dags["nightly_refresh"]
+    assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("0 3 * * *", False, 1)
+    finished = run_dag(dag, file=dag.fileloc)
+    assert finished.state == "success"
+    assert night.generations() == night.artifacts()["copy"]
+
+
+def test_the_code_location_is_valid(night, repository):
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-f", "assets/definitions.py"]
+    finished = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert "passed validation" in finished.stdout + finished.stderr
+
+
+def test_the_schedule_starts_the_job_that_refreshes_the_target(night, definitions, dagster_instance):
+    schedule = definitions.resolve_schedule_def("nightly_refresh")
+    assert schedule.cron_schedule == "0 3 * * *"
+    context = dg.build_schedule_context(dagster_instance, scheduled_execution_time=datetime(2026, 3, 1, 3, tzinfo=UTC))
+    assert len(schedule.evaluate_tick(context).run_requests) == 1
+    result = definitions.resolve_job_def(schedule.job_name).execute_in_process(instance=dagster_instance)
+    assert result.success
+    assert [check.check_name for check in result.get_asset_check_evaluations()] == ["gate"]
+    assert night.generations() == night.artifacts()["copy"]
+
+
+def test_every_step_may_run_in_a_process_of_its_own(night, repository, dagster_instance):
+    job = ["job", "execute", "-f", "assets/definitions.py", "-j", "refresh_test_database"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "dagster", *job],
+        cwd=repository,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert night.generations() == night.artifacts()["copy"]

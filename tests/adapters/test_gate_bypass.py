@@ -1,0 +1,121 @@
+"""Nothing is published without a passed gate for this very copy, whoever asks; what was live stays live."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from airflow.sdk import DAG
+
+from synth_ops.airflow import SynthPublishOperator, synthetic_copy
+from synth_ops.artifacts import ArtifactKind
+from synth_ops.dagster import synthetic_assets
+from synth_ops.errors import ArtifactTamperedError, GateFailedError, PublishRefusedError
+from synth_ops.run import run_step
+from synth_ops.store import Store
+
+IMPOSSIBLE = {"thresholds": {"fidelity.column_distance": -1.0}}
+
+
+@pytest.fixture
+def live(refresh) -> list[str]:
+    """What the target serves before anybody tries: one good copy."""
+    good = refresh(store="yesterday")
+    good.run()
+    return good.generations()
+
+
+@pytest.fixture
+def blocked(refresh, live):
+    """The same target, another copy, and a gate that no copy passes."""
+    return refresh(seed=1, gate=IMPOSSIBLE)
+
+
+@pytest.mark.parametrize("kind", [ArtifactKind.COPY, ArtifactKind.REPORT])
+def test_core_refuses_a_copy_that_failed(live, blocked, kind):
+    with pytest.raises(GateFailedError) as failure:
+        blocked.run()
+    assert failure.value.report_id == blocked.only(ArtifactKind.REPORT).id
+    with pytest.raises(PublishRefusedError):
+        run_step(blocked.recipe, "publish", store=Store(blocked.store), needs=blocked.only(kind))
+    assert blocked.generations() == live
+
+
+def test_core_refuses_a_copy_that_was_never_judged(live, refresh):
+    recipe = refresh(seed=1).recipe
+    store = Store(recipe.folder / "store")
+    ref = None
+    for step in ("snapshot", "fit", "sample"):
+        ref = run_step(recipe, step, store=store, needs=ref).ref
+    with pytest.raises(PublishRefusedError):
+        run_step(recipe, "publish", store=store, needs=ref)
+    assert refresh().generations() == live
+
+
+def test_core_refuses_the_verdict_of_another_gate(refresh):
+    lenient = refresh()
+    lenient.run()
+    lenient.recipe.target_location().path.unlink()
+    strict = refresh(gate=IMPOSSIBLE)
+    for kind in (ArtifactKind.COPY, ArtifactKind.REPORT):
+        with pytest.raises(PublishRefusedError):
+            run_step(strict.recipe, "publish", store=Store(strict.store), needs=strict.only(kind))
+    assert strict.generations() == []
+
+
+def test_core_refuses_a_forged_verdict(live, blocked):
+    with pytest.raises(GateFailedError):
+        blocked.run()
+    manifest = blocked.store / "report" / blocked.only(ArtifactKind.REPORT).id / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"verdict": "failed"', '"verdict": "passed"'))
+    with pytest.raises(ArtifactTamperedError):
+        run_step(blocked.recipe, "publish", store=Store(blocked.store), needs=blocked.only(ArtifactKind.COPY))
+    assert blocked.generations() == live
+
+
+def test_airflow_stops_at_the_gate(live, blocked, run_dag):
+    with DAG("gate_fails", schedule=None) as dag:
+        synthetic_copy(blocked.file, store=str(blocked.store), retries=3)
+    finished = run_dag(dag)
+    assert finished.state == "failed"
+    assert finished.tasks == {
+        "synthetic_copy.snapshot": "success",
+        "synthetic_copy.fit": "success",
+        "synthetic_copy.sample": "success",
+        "synthetic_copy.gate": "failed",
+        "synthetic_copy.publish": "upstream_failed",
+    }
+    assert blocked.generations() == live
+
+
+def test_airflow_refuses_when_only_publish_runs(live, blocked, run_dag):
+    with pytest.raises(GateFailedError):
+        blocked.run()
+    with DAG("only_publish", schedule=None) as dag:
+        for kind in (ArtifactKind.COPY, ArtifactKind.REPORT):
+            needs = blocked.only(kind).to_json()
+            SynthPublishOperator(task_id=kind.value, recipe=blocked.file, store=str(blocked.store), needs=needs)
+    finished = run_dag(dag)
+    assert finished.tasks == {"copy": "failed", "report": "failed"}
+    assert blocked.generations() == live
+
+
+def test_dagster_stops_at_the_gate_and_refuses_when_only_publish_runs(live, blocked, dagster_instance):
+    assets = synthetic_assets(blocked.file, store=str(blocked.store))
+    night = dg.materialize(assets, instance=dagster_instance, raise_on_error=False)
+    assert not night.success
+    assert [event.asset_key.path[-1] for event in night.get_asset_materialization_events()] == [
+        "snapshot",
+        "model",
+        "copy",
+    ]
+    (gate,) = night.get_asset_check_evaluations()
+    assert not gate.passed
+    assert gate.severity is dg.AssetCheckSeverity.ERROR
+    assert gate.metadata["id"].value == blocked.only(ArtifactKind.REPORT).id
+
+    alone = dg.materialize(assets, selection=["shop/publication"], instance=dagster_instance, raise_on_error=False)
+    assert not alone.success
+    (failure,) = alone.get_step_failure_events()
+    assert "failed its gate" in failure.step_failure_data.user_failure_data.description
+    assert alone.get_asset_materialization_events() == []
+    assert blocked.generations() == live

@@ -1,0 +1,64 @@
+"""The command line, Airflow and Dagster make the same artifacts, by id, from the same recipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from airflow.sdk import DAG
+
+from synth_ops.airflow import synthetic_copy
+from synth_ops.dagster import synthetic_assets
+
+STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
+
+
+@pytest.fixture
+def expected(refresh) -> dict[str, list[str]]:
+    """The ids that `run_all` makes; the target is removed again, so that the next publication is the first as well."""
+    core = refresh(store="core")
+    assert [result.step for result in core.run()] == STEPS
+    core.recipe.target_location().path.unlink()
+    return core.artifacts()
+
+
+def test_airflow_makes_the_same_artifacts(refresh, expected, run_dag):
+    airflow = refresh(store="airflow")
+    with DAG("parity", schedule=None) as dag:
+        synthetic_copy(airflow.file, store=str(airflow.store))
+    finished = run_dag(dag)
+    assert finished.state == "success"
+    assert airflow.artifacts() == expected
+    assert {task: (xcom["kind"], [xcom["id"]]) for task, xcom in finished.xcoms.items()} == {
+        f"synthetic_copy.{step}": (kind, ids) for step, (kind, ids) in zip(STEPS, expected.items(), strict=True)
+    }
+
+
+def test_dagster_makes_the_same_artifacts(refresh, expected, dagster_instance):
+    dagster = refresh(store="dagster")
+    assets = synthetic_assets(dagster.file, store=str(dagster.store))
+    result = dg.materialize(assets, instance=dagster_instance)
+    assert result.success
+    assert dagster.artifacts() == expected
+    made = [event.materialization for event in result.get_asset_materialization_events()]
+    assert [each.asset_key.path for each in made] == [
+        ["shop", kind] for kind in ("snapshot", "model", "copy", "publication")
+    ]
+    assert [each.metadata["id"].value for each in made] == [each.tags["dagster/data_version"] for each in made]
+    assert [[each.metadata["id"].value] for each in made] == [ids for kind, ids in expected.items() if kind != "report"]
+    (gate,) = result.get_asset_check_evaluations()
+    assert gate.passed
+    assert [gate.metadata["id"].value] == expected["report"]
+
+
+def test_the_command_line_makes_the_same_artifacts(refresh, expected):
+    shell = refresh(store="shell")
+    command = [sys.executable, "-m", "synth_ops.cli", "run", str(shell.file), "--store", str(shell.store), "--json"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    printed = json.loads(finished.stdout.strip().splitlines()[-1])
+    assert shell.artifacts() == expected
+    assert printed["artifacts"] == {step: ids[0] for step, ids in zip(STEPS, expected.values(), strict=True)}

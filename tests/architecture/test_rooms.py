@@ -1,0 +1,53 @@
+"""The shape of the house: what is exported, how long the thin files are, what stands where."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import runpy
+
+import pytest
+
+EXPORTS = {
+    "synth_ops.airflow": [
+        "SynthFitOperator",
+        "SynthGateOperator",
+        "SynthPublishOperator",
+        "SynthSampleOperator",
+        "SynthSnapshotOperator",
+        "SynthStepOperator",
+        "get_provider_info",
+        "synthetic_copy",
+    ],
+    "synth_ops.dagster": ["synthetic_assets"],
+}
+
+
+@pytest.mark.parametrize("module", EXPORTS)
+def test_public_names_are_pinned(module):
+    assert sorted(importlib.import_module(module).__all__) == EXPORTS[module]
+
+
+@pytest.mark.parametrize("file", ["dags/nightly_refresh.py", "assets/definitions.py"])
+def test_what_users_copy_is_short_and_explained(repository, file):
+    text = (repository / file).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    explained = ast.get_docstring(ast.parse(text))
+    assert "SYNTH_OPS_RECIPE" in explained
+    assert "SYNTH_OPS_STORE" in explained
+
+
+@pytest.mark.parametrize("file", ["dags/nightly_refresh.py", "assets/definitions.py"])
+def test_the_default_recipe_is_there(repository, file, monkeypatch):
+    monkeypatch.delenv("SYNTH_OPS_RECIPE", raising=False)
+    assert runpy.run_path(str(repository / file))["EXAMPLE"].is_file()
+
+
+def test_dagster_modules_keep_their_annotations(repository):
+    for file in [*(repository / "synth_ops" / "dagster").glob("*.py"), *(repository / "assets").glob("*.py")]:
+        assert "\nfrom __future__ import annotations" not in file.read_text(encoding="utf-8")
+
+
+def test_no_room_is_called_after_nothing(repository):
+    names = {path.stem for path in (repository / "synth_ops").rglob("*.py")}
+    assert not names & {"utils", "util", "common", "helpers", "base", "misc"}

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from synth_ops.location import parse_location
+from synth_ops.targets.duckdb import DuckDBTarget
+from synth_ops.targets.parquet import ParquetTarget
+from synth_ops.targets.sqlite import SQLiteTarget
+from synth_ops.testing.contracts import TargetContract, TargetPlace
+
+
+class TestDuckDBTarget(TargetContract):
+    @pytest.fixture
+    def place(self, tmp_path):
+        file = tmp_path / "live.duckdb"
+
+        def read(names):
+            with duckdb.connect(file, read_only=True) as connection:
+                return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+
+        def occupy():
+            with duckdb.connect(file) as connection:
+                connection.execute("CREATE TABLE precious AS SELECT 1 AS a")
+
+        return TargetPlace(
+            target=lambda: DuckDBTarget(parse_location("live.duckdb", tmp_path)),
+            read=read,
+            occupy=occupy,
+            occupied=file.read_bytes,
+        )
+
+
+class TestSQLiteTarget(TargetContract):
+    @pytest.fixture
+    def place(self, tmp_path):
+        file = tmp_path / "live.db"
+
+        def read(names):
+            with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+                connection.execute("BEGIN")
+                return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+
+        def occupy():
+            with contextlib.closing(sqlite3.connect(file)) as connection:
+                connection.execute("CREATE TABLE precious (a)")
+
+        return TargetPlace(
+            target=lambda: SQLiteTarget(parse_location("live.db", tmp_path)),
+            read=read,
+            occupy=occupy,
+            occupied=file.read_bytes,
+        )
+
+
+class TestParquetTarget(TargetContract):
+    @pytest.fixture
+    def place(self, tmp_path):
+        folder = tmp_path / "live"
+
+        def read(names):
+            generation = folder.resolve()
+            found = {}
+            for name in names:
+                file = generation / f"{name}.parquet"
+                table = pq.read_table(file if file.exists() else generation / name)
+                found[name] = [tuple(row.values()) for row in table.to_pylist()]
+            return found
+
+        def occupy():
+            folder.mkdir()
+            (folder / "precious.txt").write_text("mine")
+
+        return TargetPlace(
+            target=lambda: ParquetTarget(parse_location("parquet:///live", tmp_path)),
+            read=read,
+            occupy=occupy,
+            occupied=lambda: [entry.name for entry in folder.iterdir()],
+        )
