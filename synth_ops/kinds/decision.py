@@ -78,9 +78,7 @@ def _decided(table: Table, column: Column, measured: Profile, wish: ColumnRecipe
     decision = decide(table, column, measured)
     if wish and (wish.kind or wish.provider):
         decision = _wished(decision, wish)
-    return dataclasses.replace(
-        column, kind=decision.kind, provider=decision.provider, evidence=decision.evidence
-    )
+    return dataclasses.replace(column, kind=decision.kind, provider=decision.provider, evidence=decision.evidence)
 
 
 def _wished(decision: Decision, wish: ColumnRecipe) -> Decision:

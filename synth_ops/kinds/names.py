@@ -7,9 +7,15 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-PROVIDERS = frozenset(
+
+def _set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+PROVIDERS = _set(
     "name first_name last_name email username phone address city state country postcode company job url ip uuid iban "
-    "card national_id password text words date pattern digits integer json blob".split()
+    "card national_id password text words date pattern digits integer json blob"
 )
 """Every provider that a column may name."""
 
@@ -29,7 +35,8 @@ _SPELLINGS: Mapping[str, str] = {
     "nombreusuario gebruikersnaam samaccountname",
     "phone": "phone phonenumber telephone telephonenumber tel telno telnr telefon telefonnummer telefono telefone "
     "telefoon mobile mobilephone mobil mobilnummer movil cell cellphone celular cellulare handy handynummer portable "
-    "fax faxnumber faxno telefax whatsapp msisdn extension ext phoneext durchwahl homephone workphone contactnumber contactno",
+    "fax faxnumber faxno telefax whatsapp msisdn extension ext phoneext durchwahl homephone workphone "
+    "contactnumber contactno",
     "address": "address addr streetaddress street streetname strasse hausnummer housenumber rue adresse adres adress "
     "anschrift direccion domicilio endereco morada indirizzo via calle residence mailingaddress postaladdress osoite",
     "postcode": "postcode postalcode zip zipcode zippostal plz postleitzahl codepostal codigopostal codpostal cep cap "
@@ -40,14 +47,14 @@ _SPELLINGS: Mapping[str, str] = {
     "departement stateprovince",
     "country": "country countryname nation nationality land pays pais paese kraj staatsangehoerigkeit nationalite "
     "nacionalidad birthcountry",
-    "company": "company companyname employer firm firma firmenname unternehmen entreprise societe raisonsociale empresa "
-    "azienda bedrijf businessname organisationname organizationname orgname",
+    "company": "company companyname employer firm firma firmenname unternehmen entreprise societe raisonsociale "
+    "empresa azienda bedrijf businessname organisationname organizationname orgname",
     "job": "job jobtitle occupation profession contacttitle beruf metier puesto cargo functie jobposition",
     "url": "url uri website webpage homepage webaddress weburl siteurl link websiteurl profileurl photourl",
     "ip": "ip ipaddress ipaddr ipv4 ipv6 clientip remoteip sourceip lastip hostip remoteaddr",
     "iban": "iban ibannumber",
-    "card": "creditcard creditcardnumber creditcardno cardnumber cardno ccnumber ccnum cardnum debitcard pan kreditkarte "
-    "kartennummer numerocarte numerotarjeta",
+    "card": "creditcard creditcardnumber creditcardno cardnumber cardno ccnumber ccnum cardnum debitcard pan "
+    "kreditkarte kartennummer numerocarte numerotarjeta",
     "national_id": "ssn socialsecurity socialsecuritynumber socialsecurityno sin nin nino nationalid nationalidnumber "
     "idcard idcardnumber personalid personnummer fodselsnummer cpr bsn pesel cpf rut dni nie nif curp aadhaar nric "
     "taxid taxnumber tin steuernummer steuerid sozialversicherungsnummer ahv avs numerosecu codicefiscale "
@@ -61,59 +68,62 @@ _SPELLINGS: Mapping[str, str] = {
 }
 _PROVIDER_OF = {word: provider for provider, words in _SPELLINGS.items() for word in words.split()}
 _TELLING_ENDINGS = tuple(
-    "email phone telephone address adresse street password postcode zipcode surname lastname firstname username "
-    "fullname passport iban homepage website telefon".split()
+    sorted(
+        _set(
+            "email phone telephone address adresse street password postcode zipcode surname lastname firstname "
+            "username fullname passport iban homepage website telefon"
+        )
+    )
 )
 """Words that are telling even glued to others: `billingaddress`."""
 _WHOLE_NAMES = {"first": "first_name", "last": "last_name", "contact": "name", "names": "name"}
 """Words that stand for a person's name only when there is nothing beside them."""
-_LAST_RESORT = frozenset("given middle via land by ort cap pin pass salt link handle extension ext portable".split())
+_LAST_RESORT = _set("given middle via land by ort cap pin pass salt link handle extension ext portable")
 """Spellings that mean something else in company: `last_login_via`, `given_count`."""
-_TRAILING = frozenset(
-    "number no nr num line text value raw original old new encrypted hash hashed masked primary secondary home work main "
-    "private business alt alternate alternative other local full".split()
+_TRAILING = _set(
+    "number no nr num line text value raw original old new encrypted hash hashed masked primary secondary home work "
+    "main private business alt alternate alternative other local full"
 )
 """Words after the one that counts: `phone_number`, `address_line_1`, `email_home`."""
-AMBIGUOUS_WORDS = frozenset("contact mobile cell handle login link extension portable handy plate token".split())
+AMBIGUOUS_WORDS = _set("contact mobile cell handle login link extension portable handy plate token")
 """Spellings that may as well be called after something else: a `contact` made by letter or by telephone."""
-NAME_WORDS = frozenset("name names nom nome nombre naam namn navn nimi nazwa".split())
-TITLE_WORDS = frozenset("title titel titre titulo label caption".split())
-PERSON_WORDS = frozenset(
-    "user customer client patient employee person people member student pupil teacher player staff guest passenger "
-    "subscriber applicant candidate donor tenant resident citizen voter doctor physician nurse instructor professor "
-    "worker contractor athlete attendee participant respondent volunteer consumer individual spouse beneficiary insured "
-    "cardholder borrower lead prospect contact visitor rider driver shopper buyer actor manager agent salesperson rep "
-    "pilot singer author editor writer producer director coach scientist architect conductor swimmer judge lawyer owner "
-    "kunde kunden mitarbeiter patienten benutzer personen cliente empleado usuario personne utilisateur persona "
-    "funcionario pessoa klant medewerker paciente estudiante alumno eleve etudiant salarie abonne adherent".split()
+NAME_WORDS = _set("name names nom nome nombre naam namn navn nimi nazwa")
+TITLE_WORDS = _set("title titel titre titulo label caption")
+PERSON_WORDS = _set(
+    "abonne actor adherent agent alumno applicant architect athlete attendee author beneficiary benutzer borrower "
+    "buyer candidate cardholder citizen client cliente coach conductor consumer contact contractor customer "
+    "director doctor donor driver editor eleve empleado employee estudiante etudiant funcionario guest individual "
+    "instructor insured judge klant kunde kunden lawyer lead manager medewerker member mitarbeiter nurse owner "
+    "paciente participant passenger patient patienten people person persona personen personne pessoa physician "
+    "pilot player producer professor prospect pupil rep resident respondent rider salarie salesperson scientist "
+    "shopper singer spouse staff student subscriber swimmer teacher tenant user usuario utilisateur visitor "
+    "volunteer voter worker writer"
 )
 """What tables of persons are called, in the singular."""
-_PERSON_PREFIXES = PERSON_WORDS | frozenset(
+_PERSON_PREFIXES = PERSON_WORDS | _set(
     "owner author composer director artist singer provider recipient sender payee holder seller lender lawyer judge "
-    "parent guardian mother father emergency referee trainer coach president ceo leader reviewer assignee creator".split()
+    "parent guardian mother father emergency referee trainer coach president ceo leader reviewer assignee creator"
 )
 """What stands before `name` in a column that holds a person's name."""
-CATEGORY_WORDS = frozenset(
+CATEGORY_WORDS = _set(
     "type typ status category categorie kategorie class klasse kind level grade gender sex race ethnicity marital "
     "marriage education language lang currency color colour size unit units role rank priority severity method mode "
-    "stage phase segment channel code flag rating region weekday month quarter is has active tier band group".split()
+    "stage phase segment channel code flag rating region weekday month quarter is has active tier band group"
 )
-TEXT_WORDS = frozenset(
+TEXT_WORDS = _set(
     "description desc descr notes note comment comments remark remarks message body text content summary bio biography "
     "abstract review feedback memo detail details narrative observation observations bemerkung bemerkungen kommentar "
-    "beschreibung commentaire commentaires descripcion observaciones descricao opis".split()
+    "beschreibung commentaire commentaires descripcion observaciones descricao opis"
 )
-ID_WORDS = frozenset("id uid uuid guid key no nr num number code sku isbn ean upc ref reference serial hash".split())
-BIRTH_WORDS = frozenset(
+ID_WORDS = _set("id uid uuid guid key no nr num number code sku isbn ean upc ref reference serial hash")
+BIRTH_WORDS = _set(
     "birthdate birthday dob dateofbirth bdate born birth geburtsdatum geboren datedenaissance fechanacimiento "
-    "datanascimento geboortedatum".split()
+    "datanascimento geboortedatum"
 )
-PERSONAL_WORDS = frozenset(
-    "gender sex geschlecht sexe sexo birthdate dob ssn marital race ethnicity maiden".split()
-)
+PERSONAL_WORDS = _set("gender sex geschlecht sexe sexo birthdate dob ssn marital race ethnicity maiden")
 """What tables hold of persons rather than of things."""
-LATITUDE_WORDS = frozenset("lat latitude breitengrad latitud".split())
-LONGITUDE_WORDS = frozenset("lon lng long longitude laengengrad longitud".split())
+LATITUDE_WORDS = _set("lat latitude breitengrad latitud")
+LONGITUDE_WORDS = _set("lon lng long longitude laengengrad longitud")
 
 
 @lru_cache(maxsize=65536)

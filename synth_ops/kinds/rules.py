@@ -52,7 +52,7 @@ _LOOKS_LIKE = {
 }
 _NUMBER_PROVIDERS = {"phone": 1e5, "national_id": 1e4, "card": 1e11, "pattern": 1e4, "postcode": 1e3}
 """Providers that numbers may stand for, with what the largest must reach."""
-_FEW = 12
+_FEW, _SEVERAL = 12, 60
 _YEARS = (1500, 2200)
 _SENTENCE_WORDS, _SENTENCE_LENGTH = 6, 40
 
@@ -92,7 +92,9 @@ def _by_key(table: Table, column: Column, profile: Profile) -> Decision | None:
     if profile.variety > _HARDLY_REPEATED and not _is_time(column.type):
         meant = _by_meaning(table, column, profile)
         if meant.kind in (Kind.CATEGORICAL, Kind.NUMERICAL, Kind.ID):
-            return Decision(kind=Kind.ID, provider=_id_provider(column), evidence=f"part of a {primary}; hardly repeats")
+            return Decision(
+                kind=Kind.ID, provider=_id_provider(column), evidence=f"part of a {primary}; hardly repeats"
+            )
     return None
 
 
@@ -108,47 +110,58 @@ def _by_unique_key(table: Table, column: Column, profile: Profile) -> Decision |
 
 
 def _by_meaning(table: Table, column: Column, profile: Profile) -> Decision:
-    type_name = column.type.upper()
     if is_text(column.type):
         return _text(table, column, profile)
+    if is_number(column.type):
+        return _telling_number(column, profile) or _plain_number(column, profile)
+    return _by_type(column, profile)
+
+
+def _by_type(column: Column, profile: Profile) -> Decision:
+    type_name = column.type.upper()
+    evidence = f"declared {type_name}"
     if type_name == "BOOLEAN":
-        return Decision(kind=Kind.CATEGORICAL, evidence="declared BOOLEAN")
+        return Decision(kind=Kind.CATEGORICAL, evidence=evidence)
     if _is_time(type_name):
         birth = "; a birth date by its name" if "".join(head_of(column.name)) in BIRTH_WORDS else ""
-        return Decision(kind=Kind.DATETIME, evidence=f"declared {type_name}{birth}")
-    if is_number(type_name):
-        return _number(column, profile)
+        return Decision(kind=Kind.DATETIME, evidence=evidence + birth)
     if type_name == "UUID":
-        return Decision(kind=Kind.ID, provider="uuid", evidence="declared UUID")
+        return Decision(kind=Kind.ID, provider="uuid", evidence=evidence)
     if type_name in ("BLOB", "BIT", "BYTEA", "BINARY", "VARBINARY"):
-        return Decision(kind=Kind.MEDIA, provider="blob", evidence=f"declared {type_name}")
+        return Decision(kind=Kind.MEDIA, provider="blob", evidence=evidence)
     if profile.values and profile.variety <= REPEATED:
-        return Decision(kind=Kind.CATEGORICAL, evidence=f"declared {type_name}; {_repeats(profile)}")
-    return Decision(kind=Kind.TEXT, provider="json", evidence=f"declared {type_name}")
+        return Decision(kind=Kind.CATEGORICAL, evidence=f"{evidence}; {_repeats(profile)}")
+    return Decision(kind=Kind.TEXT, provider="json", evidence=evidence)
 
 
-def _number(column: Column, profile: Profile) -> Decision:
-    words, type_name = words_of(column.name), column.type.upper()
-    provider = provider_named(column.name)
+def _telling_number(column: Column, profile: Profile) -> Decision | None:
+    """Telephone numbers, postcodes and the like, and coordinates."""
+    provider, words = provider_named(column.name), words_of(column.name)
     if provider in _NUMBER_PROVIDERS and (profile.high or 0) >= _NUMBER_PROVIDERS[provider]:
         evidence = f"its name says {provider}; {_repeats(profile)}"
         if profile.variety <= _REPEATABLE.get(provider, 0.0):
             return Decision(kind=Kind.CATEGORICAL, evidence=evidence)
         return Decision(kind=Kind.PII, provider="digits", evidence=evidence)
-    limit = 90 if words[-1:] and words[-1] in LATITUDE_WORDS else 180 if words and words[-1] in LONGITUDE_WORDS else 0
-    if limit and profile.low is not None and profile.high is not None and max(-profile.low, profile.high) <= limit:
-        return Decision(kind=Kind.GEO, evidence=f"name and range of a {'latitude' if limit == 90 else 'longitude'}")  # noqa: PLR2004
-    if not is_integer(type_name):
-        return Decision(kind=Kind.NUMERICAL, evidence=f"declared {type_name}")
+    for what, spellings, limit in (("latitude", LATITUDE_WORDS, 90), ("longitude", LONGITUDE_WORDS, 180)):
+        known = profile.low is not None and profile.high is not None
+        if words and words[-1] in spellings and known and max(-(profile.low or 0), profile.high or 0) <= limit:
+            return Decision(kind=Kind.GEO, evidence=f"name and range of a {what}")
+    return None
+
+
+def _plain_number(column: Column, profile: Profile) -> Decision:
+    words, declared = words_of(column.name), f"declared {column.type.upper()}"
+    if not is_integer(column.type):
+        return Decision(kind=Kind.NUMERICAL, evidence=declared)
     repeated = bool(profile.values) and profile.variety <= REPEATED
-    if repeated and (profile.distinct <= _FEW or (profile.distinct <= 5 * _FEW and _is_category(words))):
+    several = repeated and profile.distinct <= _SEVERAL
+    if repeated and (profile.distinct <= _FEW or (several and _is_category(words))):
         return Decision(kind=Kind.CATEGORICAL, evidence=f"whole numbers; {_repeats(profile)}")
     year = profile.variety <= _HARDLY_REPEATED and _YEARS[0] <= (profile.low or 0) and (profile.high or 0) <= _YEARS[1]
     if words and not year and (words[-1] in ID_WORDS or words[-1].endswith("id")):
-        kind = Kind.CATEGORICAL if repeated and profile.distinct <= 5 * _FEW else Kind.ID
-        provider = "integer" if kind is Kind.ID else ""
+        kind, provider = (Kind.CATEGORICAL, "") if several else (Kind.ID, "integer")
         return Decision(kind=kind, provider=provider, evidence=f"name of a number that identifies; {_repeats(profile)}")
-    return Decision(kind=Kind.NUMERICAL, evidence=f"declared {type_name}")
+    return Decision(kind=Kind.NUMERICAL, evidence=declared)
 
 
 def _text(table: Table, column: Column, profile: Profile) -> Decision:

@@ -61,8 +61,8 @@ def csv_sql(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str
     paths = ", ".join(literal(str(path)) for path in files)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     text = (
-        f"read_csv([{paths}], auto_detect = false, columns = {{{columns}}}, delim = {literal(delimiter)}, quote = '\"', "
-        "escape = '\"', header = true, null_padding = false, ignore_errors = false, strict_mode = true)"
+        f"read_csv([{paths}], auto_detect = false, columns = {{{columns}}}, delim = {literal(delimiter)}, "
+        "quote = '\"', escape = '\"', header = true, null_padding = false, ignore_errors = false, strict_mode = true)"
     )
     conversions = _conversions(connection, text, names)
     selected = ", ".join(
@@ -99,8 +99,8 @@ def _holding(connection: duckdb.DuckDBPyConnection, text: str, trial: dict[str, 
 
 def _header(path: Path) -> tuple[str, tuple[str, ...]]:
     """The delimiter (whichever the header holds most often outside quotes) and the columns' names."""
-    opened = gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-    with opened as stream:
+    open_file = gzip.open if path.name.lower().endswith(".gz") else open
+    with open_file(path, "rb") as stream:
         line = stream.readline(_HEADER_BYTES)
     try:
         header = line.decode("utf-8-sig")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 _CATALOG = "source"
 _DEFAULT_SCHEMA = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Constraint:
+    kind: str
+    columns: tuple[str, ...]
+    expression: str
+    parent: tuple[str, str]
+    parent_columns: tuple[str, ...]
 
 
 class DuckDBSource:
@@ -54,6 +64,7 @@ class DuckDBSource:
         with connect() as connection:
             try:
                 connection.execute(f"ATTACH {literal(str(self.path))} AS {_CATALOG} (READ_ONLY, TYPE duckdb)")
+                connection.execute(f"USE {_CATALOG}")  # CHECKs may call the file's own macros
             except duckdb.Error as error:
                 raise _failure(self.label, error) from None
             yield DuckDBSession(connection, self.label)
@@ -75,8 +86,9 @@ class DuckDBSession:
         """All base tables of all schemas; views, temporary tables and generated columns are left out."""
         try:
             columns = self._columns()
-            constraints = self._constraints()
-            indexes = self._unique_indexes()
+            spelling = _Spelling(columns)
+            constraints = self._constraints(spelling)
+            indexes = self._unique_indexes(spelling)
             return Metadata(
                 tables=tuple(
                     self._table(path, columns[path], constraints[path], indexes[path]) for path in self._tables()
@@ -109,58 +121,83 @@ class DuckDBSession:
             found[schema, table].append((column[0], column[1], column[2]))
         return found
 
-    def _constraints(self) -> Mapping[tuple[str, str], list[tuple[str, list[str], str, str, list[str]]]]:
+    def _constraints(self, spelling: _Spelling) -> Mapping[tuple[str, str], list[_Constraint]]:
         found = defaultdict(list)
-        for schema, table, *constraint in self._rows(
+        for schema, table, kind, columns, expression, parent, parent_columns in self._rows(
             "SELECT schema_name, table_name, constraint_type, constraint_column_names, expression, referenced_table, "
             f"referenced_column_names FROM duckdb_constraints() WHERE database_name = '{_CATALOG}' "
             "ORDER BY table_oid, constraint_index"
         ):
-            found[schema, table].append(tuple(constraint))
+            referred = spelling.table(schema, parent or table)
+            found[schema, table].append(
+                _Constraint(
+                    kind=kind,
+                    columns=spelling.columns((schema, table), columns),
+                    expression=expression or "",
+                    parent=referred,
+                    parent_columns=spelling.columns(referred, parent_columns),
+                )
+            )
         return found
 
-    def _unique_indexes(self) -> Mapping[tuple[str, str], list[list[str]]]:
+    def _unique_indexes(self, spelling: _Spelling) -> Mapping[tuple[str, str], list[tuple[str, ...]]]:
         found = defaultdict(list)
         for schema, table, expressions in self._rows(
             "SELECT schema_name, table_name, expressions::VARCHAR[] FROM duckdb_indexes() "
             f"WHERE database_name = '{_CATALOG}' AND is_unique ORDER BY index_oid"
         ):
-            found[schema, table].append(expressions)
+            columns = spelling.columns((schema, table), expressions)
+            if len(columns) == len(expressions):
+                found[schema, table].append(columns)
         return found
 
     def _table(
         self,
         path: tuple[str, str],
         declared: Sequence[tuple[str, str, bool]],
-        constraints: Sequence[tuple[str, list[str], str, str, list[str]]],
-        indexes: Sequence[list[str]],
+        constraints: Sequence[_Constraint],
+        indexes: Sequence[tuple[str, ...]],
     ) -> Table:
         columns = reflect_columns(self._connection, _table_sql(path), declared)
         self.warnings += type_warnings(_name(path), columns)
-        spelling = {form.lower(): c.name for c in columns for form in (c.name, quote(c.name))}
-        known = [c for c in constraints if all(name.lower() in spelling for name in c[1])]
-        real = [(kind, tuple(spelling[n.lower()] for n in names), *rest) for kind, names, *rest in known]
-        uniques = [names for kind, names, *_ in real if kind == "UNIQUE"]
-        uniques += [
-            tuple(spelling[e.lower()] for e in index) for index in indexes if all(e.lower() in spelling for e in index)
-        ]
-        checks = [Check(expression=rest[0], columns=names) for kind, names, *rest in real if kind == "CHECK"]
-        readable = usable(checks, columns)
-        enums = [check for name, native, _ in declared if (check := enum_check(name, native))]
+        by_kind = defaultdict(list)
+        for constraint in constraints:
+            by_kind[constraint.kind].append(constraint)
+        checks = usable((Check(expression=c.expression, columns=c.columns) for c in by_kind["CHECK"]), columns)
+        labels = [check for name, native, _ in declared if (check := enum_check(name, native))]
         return Table(
             name=_name(path),
             path=path,
             columns=columns,
-            primary_key=next((names for kind, names, *_ in real if kind == "PRIMARY KEY"), ()),
-            uniques=tuple(dict.fromkeys(uniques)),
+            primary_key=next((c.columns for c in by_kind["PRIMARY KEY"]), ()),
+            uniques=tuple(dict.fromkeys([*(c.columns for c in by_kind["UNIQUE"]), *indexes])),
             foreign_keys=tuple(
-                ForeignKey(columns=names, parent=_name((path[0], rest[1])), parent_columns=tuple(rest[2]))
-                for kind, names, *rest in real
-                if kind == "FOREIGN KEY"
+                ForeignKey(columns=c.columns, parent=_name(c.parent), parent_columns=c.parent_columns)
+                for c in by_kind["FOREIGN KEY"]
             ),
-            checks=(*readable, *enums),
-            unsupported_checks=sum(c[0] == "CHECK" for c in constraints) - len(readable),
+            checks=(*checks, *labels),
+            unsupported_checks=len(by_kind["CHECK"]) - len(checks),
         )
+
+
+class _Spelling:
+    """How tables and columns are really spelled: constraints name them as they were typed, in any case, or quoted."""
+
+    def __init__(self, columns: Mapping[tuple[str, str], Sequence[tuple[str, str, bool]]]) -> None:
+        self._tables = {(schema, table.lower()): (schema, table) for schema, table in columns}
+        self._columns = {
+            path: {form.lower(): name for name, _, _ in found for form in (name, quote(name))}
+            for path, found in columns.items()
+        }
+
+    def table(self, schema: str, name: str) -> tuple[str, str]:
+        """The path of a table."""
+        return self._tables[schema, name.lower()]
+
+    def columns(self, table: tuple[str, str], names: Sequence[str]) -> tuple[str, ...]:
+        """The columns of those names; what is none (an expression, a generated column) is left out."""
+        known = self._columns[table]
+        return tuple(known[name.lower()] for name in names if name.lower() in known)
 
 
 def _name(path: tuple[str, str]) -> str:

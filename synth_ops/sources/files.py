@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import duckdb
 import pyarrow as pa
@@ -24,54 +24,46 @@ from synth_ops.sql import connect, literal
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 
 
-class _Format(Protocol):
-    """What differs between the formats."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFormat:
+    """What differs between the formats.
+
+    Attributes:
+        relation: Makes a table expression over the files of one table, in their order.
+        required: Finds the columns that the files declare to hold no NULL.
+    """
 
     suffixes: tuple[str, ...]
-
-    def relation(self, connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
-        """A table expression over the files of one table, in their order."""
-
-    def required(self, files: Sequence[Path]) -> frozenset[str]:
-        """The columns that the files declare to hold no NULL."""
+    relation: Callable[[duckdb.DuckDBPyConnection, Sequence[Path]], str]
+    required: Callable[[Sequence[Path]], frozenset[str]]
 
 
-class _Parquet:
-    suffixes = (".parquet",)
-
-    def relation(self, connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
-        return f"read_parquet([{', '.join(literal(str(path)) for path in files)}])"
-
-    def required(self, files: Sequence[Path]) -> frozenset[str]:
-        """Reads every file's footer, which also finds those that are cut short.
-
-        Raises:
-            SourceError: A file is no Parquet file.
-        """
-        return frozenset(set.intersection(*(self._required(path) for path in files)))
-
-    def _required(self, path: Path) -> set[str]:
-        try:
-            return {field.name for field in pq.read_schema(path) if not field.nullable}
-        except (pa.ArrowException, OSError):
-            raise SourceError(
-                f"{path.name!r} is not a Parquet file, or is cut short", "check how it was written and copied"
-            ) from None
+def _parquet_sql(_: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
+    return f"read_parquet([{', '.join(literal(str(path)) for path in files)}])"
 
 
-class _CSV:
-    suffixes = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+def _parquet_required(files: Sequence[Path]) -> frozenset[str]:
+    """Reads every file's footer, which also finds those that are cut short."""
+    return frozenset.intersection(*map(_required_in_file, files))
 
-    def relation(self, connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
-        return csv_sql(connection, files)
 
-    def required(self, files: Sequence[Path]) -> frozenset[str]:
-        return frozenset()
+def _required_in_file(path: Path) -> frozenset[str]:
+    require_file(path, repr(path.name))
+    try:
+        return frozenset(field.name for field in pq.read_schema(path) if not field.nullable)
+    except (pa.ArrowException, OSError):
+        raise SourceError(
+            f"{path.name!r} is not a Parquet file, or is cut short", "check how it was written and copied"
+        ) from None
+
+
+_PARQUET = FileFormat(suffixes=(".parquet",), relation=_parquet_sql, required=_parquet_required)
+_CSV = FileFormat(suffixes=(".csv", ".csv.gz", ".tsv", ".tsv.gz"), relation=csv_sql, required=lambda _: frozenset())
 
 
 class _FolderSource:
     version = "1"
-    _format: _Format
+    _format: FileFormat
 
     def __init__(self, location: Location) -> None:
         self.label = location.label
@@ -103,7 +95,7 @@ class ParquetSource(_FolderSource):
         location: The folder's.
     """
 
-    _format = _Parquet()
+    _format = _PARQUET
 
 
 class CSVSource(_FolderSource):
@@ -113,7 +105,7 @@ class CSVSource(_FolderSource):
         location: The folder's.
     """
 
-    _format = _CSV()
+    _format = _CSV
 
 
 class FolderSession:
@@ -124,7 +116,7 @@ class FolderSession:
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[Path]], format_: _Format
+        self, connection: duckdb.DuckDBPyConnection, files: Mapping[str, Sequence[Path]], format_: FileFormat
     ) -> None:
         self._connection = connection
         self._files = files

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
 import pyarrow as pa
 
 from synth_ops.errors import SourceError, SourceUnavailableError
@@ -14,7 +16,8 @@ from synth_ops.sources.arrow_stream import stream
 from synth_ops.sources.check_expressions import usable
 from synth_ops.sources.files_on_disk import digest, path_of, require_file
 from synth_ops.sources.sqlite_schema import DeclaredTable, declared_tables, row_order
-from synth_ops.sources.sqlite_types import TEXT, Reading, align, choose_types, reading
+from synth_ops.sources.sqlite_types import align, choose_types
+from synth_ops.sources.sqlite_values import Reading, reading
 from synth_ops.sql import quote
 
 _FIRST_ROWS = 64
@@ -126,7 +129,7 @@ class SQLiteSession:
         became_text = align(self._connection, types, keys)
         forced.update(became_text)
         self.warnings += [
-            f"column {name!r} of table {table!r} is copied as text, like the column that it refers to or is referred from"
+            f"column {name!r} of table {table!r} is copied as text, like the column at the other end of its reference"
             for table, name in became_text
         ]
         return Metadata(tables=tuple(_table(table, types, forced) for table in tables))
@@ -159,7 +162,9 @@ class SQLiteSession:
         return pa.array([v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values], pa.string())
 
 
-def _table(declared: DeclaredTable, types: Mapping[tuple[str, str], str], forced: Set[tuple[str, str]]) -> Table:
+def _table(
+    declared: DeclaredTable, types: Mapping[tuple[str, str], str], forced: AbstractSet[tuple[str, str]]
+) -> Table:
     columns = tuple(
         Column(
             name=name,

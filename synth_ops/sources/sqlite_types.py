@@ -1,4 +1,4 @@
-"""What a SQLite column holds, from its declared type and its data, and how its values become Arrow arrays.
+"""What a SQLite column holds, from its declared type and its data.
 
 SQLite stores any value in any column; a type is given to a column only where every value fits it. Each declared type
 has a list of candidates; all columns of a table are tested in one aggregate query a round, nearly always one.
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Mapping, Sequence
 
 from synth_ops.metadata import ForeignKey
 from synth_ops.sql import quote
@@ -35,22 +31,24 @@ def _is_fraction(text: str) -> str:
     return f"({text} = '' OR ({text} GLOB '.[0-9]*' AND {digits} NOT GLOB '*[^0-9]*' AND length({text}) <= 7))"
 
 
+_IS_PLAIN_TIME = (
+    f"{_IS_TEXT} AND (({_IS_DATE}) OR ({_IS_MINUTE}) OR ({_STARTS_WITH_TIME} AND {_is_fraction('substr({c}, 20)')}))"
+)
+_FRACTION_BEFORE_ZONE = f"substr({{c}}, 20, length({{c}}) - 19 - {_ZONE_LENGTH})"
+_IS_ZONED_TIME = f"{_IS_TEXT} AND {_STARTS_WITH_TIME} AND {_HAS_ZONE} AND {_is_fraction(_FRACTION_BEFORE_ZONE)}"
+
 _NUMBERS = (("BIGINT", "typeof({c}) = 'integer'"), ("DOUBLE", "typeof({c}) IN ('integer', 'real')"))
 _BLOBS = (("BLOB", "typeof({c}) = 'blob'"),)
 _BOOLEANS = (("BOOLEAN", "typeof({c}) = 'integer' AND {c} IN (0, 1)"),)
 _DATES = (("DATE", f"{_IS_TEXT} AND {_IS_DATE}"),)
-_TIMES = (
-    (
-        "TIMESTAMP",
-        f"{_IS_TEXT} AND (({_IS_DATE}) OR ({_IS_MINUTE}) OR "
-        f"({_STARTS_WITH_TIME} AND {_is_fraction('substr({c}, 20)')}))",
-    ),
-    (
-        "TIMESTAMP WITH TIME ZONE",
-        f"{_IS_TEXT} AND {_STARTS_WITH_TIME} AND {_HAS_ZONE} AND "
-        f"{_is_fraction(f'substr({{c}}, 20, length({{c}}) - 19 - {_ZONE_LENGTH})')}",
-    ),
-)
+_TIMES = (("TIMESTAMP", _IS_PLAIN_TIME), ("TIMESTAMP WITH TIME ZONE", _IS_ZONED_TIME))
+_BY_AFFINITY = {
+    "INTEGER": _NUMBERS,
+    "TEXT": (),
+    "BLOB": (*_BLOBS, *_NUMBERS),
+    "REAL": _NUMBERS[1:],
+    "NUMERIC": _NUMBERS,
+}
 
 
 def affinity(declared: str) -> str:
@@ -81,14 +79,9 @@ def candidates(declared: str) -> tuple[tuple[str, str], ...]:
         return (*_TIMES, *_NUMBERS)
     if name == "DATE":
         return (*_DATES, *_TIMES, *_NUMBERS)
-    preferred = affinity(declared)
-    if preferred == "TEXT":
-        return ()
-    if preferred == "REAL":
-        return _NUMBERS[1:]
-    if preferred == "BLOB":
-        return (*_BLOBS, *_NUMBERS) if name else (*_NUMBERS, *_BLOBS)
-    return (*_decimal(name), *_NUMBERS)
+    if not name:
+        return (*_NUMBERS, *_BLOBS)
+    return (*_decimal(name), *_BY_AFFINITY[affinity(declared)])
 
 
 def choose_types(
@@ -151,62 +144,6 @@ def align(
     return list(became_text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How one column is read.
-
-    Attributes:
-        select: The SQL expression.
-        type: The Arrow type.
-        convert: From what sqlite3 returns (text as bytes) to an array of that type.
-    """
-
-    select: str
-    type: pa.DataType
-    convert: Callable[[Sequence[object]], pa.Array]
-
-
-def reading(name: str, kind: str) -> Reading:
-    """How a column of a DuckDB type is read."""
-    column = quote(name)
-    if kind in _PLAIN:
-        sql_type, plain = _PLAIN[kind]
-        return Reading(
-            select=f"CAST({column} AS {sql_type})", type=plain, convert=lambda values: pa.array(values, plain)
-        )
-    if kind == "BOOLEAN":
-        return Reading(
-            select=column, type=pa.bool_(), convert=lambda values: pa.array(values, pa.int64()).cast(pa.bool_())
-        )
-    if kind in _TEMPORAL:
-        return Reading(
-            select=column,
-            type=_TEMPORAL[kind],
-            convert=lambda values: pa.array(values, pa.binary()).cast(pa.string()).cast(_TEMPORAL[kind]),
-        )
-    if kind == TEXT:
-        return Reading(
-            select=f"CAST({column} AS TEXT)",
-            type=pa.string(),
-            convert=lambda values: pa.array(values, pa.binary()).cast(pa.string()),
-        )
-    precision, scale = (int(part) for part in re.findall(r"\d+", kind))
-    decimal = pa.decimal128(precision, scale)
-    return Reading(
-        select=f"CAST({column} AS REAL)",
-        type=decimal,
-        convert=lambda values: pc.round(pa.array(values, pa.float64()), scale).cast(decimal),
-    )
-
-
-_PLAIN = {"BIGINT": ("INTEGER", pa.int64()), "DOUBLE": ("REAL", pa.float64()), "BLOB": ("BLOB", pa.binary())}
-_TEMPORAL = {
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us"),
-    "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", "UTC"),
-}
-
-
 def _decimal(name: str) -> tuple[tuple[str, str], ...]:
     match = re.fullmatch(r"(?:DEC|DECIMAL|NUMERIC|NUMBER|MONEY)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", name)
     precision, scale = (int(match[1]), int(match[2] or 0)) if match else (0, 0)
@@ -235,7 +172,10 @@ def _holding(connection: sqlite3.Connection, table: str, conditions: Mapping[str
 
 def _all_whole(connection: sqlite3.Connection, places: Sequence[tuple[str, str]]) -> bool:
     """Whether all values of the columns are whole numbers, be they written as text."""
-    whole = "(typeof({c}) = 'real' AND {c} = CAST({c} AS INTEGER)) OR CAST({c} AS TEXT) = CAST(CAST({c} AS INTEGER) AS TEXT)"
+    whole = (
+        "(typeof({c}) = 'real' AND {c} = CAST({c} AS INTEGER)) "
+        "OR CAST({c} AS TEXT) = CAST(CAST({c} AS INTEGER) AS TEXT)"
+    )
     return all(_holding(connection, quote(table), {column: whole}) for table, column in places)
 
 

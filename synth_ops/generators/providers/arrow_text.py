@@ -21,11 +21,15 @@ def fixed_width(characters: NDArray[np.uint8]) -> pa.Array:
     return from_buffer(np.ascontiguousarray(characters).reshape(-1), np.full(count, width, np.int64))
 
 
-def slices(text: NDArray[np.uint8], starts: Integers, lengths: Integers) -> pa.Array:
-    """Strings cut from one long ASCII text."""
+def sentences(text: NDArray[np.uint8], starts: Integers, lengths: Integers) -> pa.Array:
+    """Strings cut from one long ASCII text, with a capital at the beginning and a full stop as the last character."""
     ends = np.cumsum(lengths)
     places = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-    return from_buffer(text[places], lengths)
+    characters = text[places]
+    first = (ends - lengths)[lengths > 0]
+    characters[first] -= (32 * (characters[first] >= ord("a"))).astype(np.uint8)
+    characters[ends[lengths > 1] - 1] = ord(".")
+    return from_buffer(characters, lengths)
 
 
 def from_buffer(characters: NDArray[np.uint8], lengths: Integers) -> pa.Array:

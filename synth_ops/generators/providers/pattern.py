@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synth_ops.generators.providers.arrow_text import from_buffer
-from synth_ops.generators.providers.randomness import Integers, Stream, rows
+from synth_ops.generators.providers.arrow_text import fixed_width, from_buffer
+from synth_ops.generators.providers.randomness import Integers, rows
 from synth_ops.generators.providers.request import Request
 from synth_ops.generators.providers.shape import Weighted
 
 _UPPER, _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789"
 _CLASSES = {"A": _UPPER, "a": _UPPER.lower(), "9": _DIGITS, "1": _DIGITS[1:], "X": _DIGITS + _UPPER}
-_CYCLE = 1_000
+_CYCLE = 100
 """Over how many rows the masks' weights are kept exactly, where values must differ."""
 _LARGEST_CHUNK = 2**62
 _EXTRA_DIGITS = 9
@@ -42,11 +42,8 @@ class Mask:
         >>> [len(place) for place in Mask.read(r"\\N9A-").places]
         [1, 10, 26, 1]
         """
-        places: list[str] = []
         characters = iter(mask)
-        for character in characters:
-            places.append(next(characters) if character == "\\" else _CLASSES.get(character, character))
-        return cls(tuple(places))
+        return cls(tuple(next(characters) if each == "\\" else _CLASSES.get(each, each) for each in characters))
 
     @cached_property
     def chunks(self) -> list[tuple[list[int], int]]:
@@ -98,15 +95,18 @@ class PatternProvider:
         self._masks, weights = _within(weighted, request.hard_limit)
         if request.unique:
             self._masks, weights = _disjoint(self._masks, weights)
+            self._masks, weights = _roomy(self._masks, weights, max(request.rows, 1))
+            if len(self._masks) == 1 and self._masks[0].space < request.rows and self._longer_mask() is None:
+                self._masks, weights = [Mask((_CLASSES["X"],) * len(self._masks[0].places))], [1.0]
         self._cumulative = np.cumsum(weights) / np.sum(weights)
         self._slots = _slots(weights)
-        self._order = np.repeat(np.arange(len(weights)), self._slots)[
-            request.stream("cycle").permuted(np.arange(_CYCLE), _CYCLE)
-        ]
-        self._rank = np.zeros(_CYCLE, np.int64)
-        for number in range(len(weights)):
-            self._rank[self._order == number] = np.arange(self._slots[number])
-        self._cycles = min(mask.space // slots for mask, slots in zip(self._masks, self._slots, strict=True) if slots)
+        self._cycle = int(self._slots.sum())
+        layout = np.repeat(np.arange(len(weights)), self._slots)
+        self._order = layout[request.stream("cycle").permuted(np.arange(self._cycle), self._cycle)]
+        self._rank = np.zeros(self._cycle, np.int64)
+        for number, slots in enumerate(self._slots):
+            self._rank[self._order == number] = np.arange(slots)
+        self._full = _capacity(self._masks, self._slots)
 
     def values(self, start: int, count: int) -> pa.Array:
         """See `Provider`."""
@@ -114,33 +114,29 @@ class PatternProvider:
         if not self._request.unique:
             uniform = self._request.stream("mask").below(start, count, 2**53) / 2.0**53
             return self._written(start, count, np.searchsorted(self._cumulative, uniform, side="right"), None)
-        last = start + count
-        if last <= self._cycles * _CYCLE:
-            rank = index // _CYCLE * self._slots[self._order[index % _CYCLE]] + self._rank[index % _CYCLE]
-            return self._written(start, count, self._order[index % _CYCLE], rank)
-        return self._overflowing(start, count)
+        if start + count > self._full:
+            return self._overflowing(start, count)
+        place = index % self._cycle
+        rank = index // self._cycle * self._slots[self._order[place]] + self._rank[place]
+        return self._written(start, count, self._order[place], rank)
 
     def _overflowing(self, start: int, count: int) -> pa.Array:
         """Rows of which some come after the masks are used up: these get longer codes, which no mask makes."""
-        full = self._cycles * _CYCLE
-        inside = max(0, full - start)
+        inside = max(0, self._full - start)
         longer = self._longer_mask()
-        if longer is None or start + count - full > longer.space:
+        if longer is None or start + count - self._full > longer.space:
             raise self._request.too_few("that its codes have")
-        first = self.values(start, inside)
         index = rows(start + inside, count - inside)
-        stream = self._request.stream("longer")
-        numbers = [stream.permuted(index - full, longer.space), *self._random(longer, start + inside, len(index))[1:]]
-        rest = longer.write(numbers, len(index))
-        return pa.concat_arrays([first, from_buffer(rest.reshape(-1), np.full(len(index), rest.shape[1]))])
+        first = self._request.stream("longer").permuted(index - self._full, longer.space)
+        matrix = longer.write([first, *self._random(longer, start + inside, len(index))[1:]], len(index))
+        return pa.concat_arrays([self.values(start, inside), fixed_width(matrix)])
 
     def _longer_mask(self) -> Mask | None:
         longest = max(len(mask.places) for mask in self._masks)
         limit = self._request.hard_limit
         extra = _EXTRA_DIGITS if limit is None else min(_EXTRA_DIGITS, limit - longest)
-        heaviest = self._masks[int(np.argmax(self._slots))]
-        padding = (_DIGITS,) * (longest - len(heaviest.places) + extra)
-        return Mask((*padding, *heaviest.places)) if extra > 0 else None
+        heaviest = self._masks[0].places
+        return Mask(heaviest + (_DIGITS,) * (longest - len(heaviest) + extra)) if extra > 0 else None
 
     def _written(self, start: int, count: int, chosen: Integers, rank: Integers | None) -> pa.Array:
         lengths = np.array([len(mask.places) for mask in self._masks])[chosen]
@@ -214,13 +210,32 @@ def _disjoint(masks: Sequence[Mask], weights: Sequence[float]) -> tuple[list[Mas
     return [mask for mask, _ in kept], [weight for _, weight in kept]
 
 
+def _roomy(masks: Sequence[Mask], weights: Sequence[float], needed: int) -> tuple[list[Mask], list[float]]:
+    """Fewer masks, where one of them would be used up too soon."""
+    kept = list(zip(masks, weights, strict=True))
+    while len(kept) > 1:
+        slots = _slots([weight for _, weight in kept])
+        turns = [mask.space // each if each else needed for (mask, _), each in zip(kept, slots, strict=True)]
+        if min(turns) * int(slots.sum()) >= needed:
+            break
+        kept.pop(int(np.argmin(turns)))
+    return [mask for mask, _ in kept], [weight for _, weight in kept]
+
+
 def _slots(weights: Sequence[float]) -> Integers:
     """How many rows of a cycle each mask gets."""
+    if len(weights) == 1:
+        return np.ones(1, np.int64)
     exact = np.asarray(weights) / np.sum(weights) * _CYCLE
-    slots = np.floor(exact).astype(np.int64)
+    slots: Integers = np.floor(exact).astype(np.int64)
     for number in np.argsort(slots - exact, kind="stable")[: _CYCLE - int(slots.sum())]:
         slots[number] += 1
     return slots
+
+
+def _capacity(masks: Sequence[Mask], slots: Integers) -> int:
+    """For how many rows the masks suffice before one of them is used up."""
+    return min(mask.space // int(each) for mask, each in zip(masks, slots, strict=True) if each) * int(slots.sum())
 
 
 def _default_mask(request: Request) -> str:

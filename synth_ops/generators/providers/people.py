@@ -16,7 +16,7 @@ _SHORT_DOMAIN = "@x.test"
 """Domains that RFC 2606 reserves: no mail gets anywhere."""
 _INITIALS = "ABCDEFGHIJKLMNOPRSTVW"
 _FEWEST = 8
-_DIGITS = 9
+_UNKNOWN_ROWS = 1_000_000
 
 
 class Person:
@@ -62,8 +62,9 @@ class NameProvider:
         if self._part == "name" and self._limit is None:
             return joined(names, where(turn > 0, joined(" ", digits(turn + 1)), ""))
         number = joined(" ", digits(rows(start, count) + 1))
-        room = None if self._limit is None else max(self._limit - len(f" {start + count}"), 1)
-        return within(self._request, joined(names if room is None else pc.utf8_slice_codeunits(names, 0, room), number))
+        if self._limit is not None:
+            names = pc.utf8_slice_codeunits(names, 0, max(self._limit - 1 - _digits_of(self._request), 1))
+        return within(self._request, joined(names, number))
 
     def _full(self, first: Integers, initial: Integers, last: Integers) -> pa.Array:
         middle = self._initials.take(pa.array(initial))
@@ -84,7 +85,9 @@ class NameProvider:
         if len(fitting) < _FEWEST:
             return pc.utf8_slice_codeunits(texts.take(pa.array(numbers)), 0, limit)
         own = texts.take(pa.array(numbers))
-        return pc.if_else(pc.less_equal(pc.utf8_length(own), limit), own, fitting.take(pa.array(numbers % len(fitting))))
+        return pc.if_else(
+            pc.less_equal(pc.utf8_length(own), limit), own, fitting.take(pa.array(numbers % len(fitting)))
+        )
 
 
 class AccountProvider:
@@ -102,8 +105,7 @@ class AccountProvider:
         first, _, last, _ = self._person.of(start, count)
         number = digits(rows(start, count) + 1)
         limit = self._request.limit
-        digits_needed = max(len(str(start + count)), min(_DIGITS, len(str(self._request.rows or 10**6))))
-        domain, room = self._domain(start, count, digits_needed)
+        domain, room = self._domain(start, count)
         last_name = self._last.take(pa.array(last))
         if self._mail and (limit is None or room >= 2 * _FEWEST):
             name = joined(self._first.take(pa.array(first)), ".", last_name)
@@ -113,13 +115,18 @@ class AccountProvider:
             name = pc.utf8_slice_codeunits(name, 0, max(room, 1))
         return within(self._request, joined(name, number, domain))
 
-    def _domain(self, start: int, count: int, digits_needed: int) -> tuple[pa.Array | str, int]:
+    def _domain(self, start: int, count: int) -> tuple[pa.Array | str, int]:
         """The domain, and how many characters it leaves for the name."""
-        limit = self._request.limit or 0
+        left = (self._request.limit or 0) - _digits_of(self._request)
         if not self._mail:
-            return "", limit - digits_needed
-        room = limit - digits_needed - len(_DOMAINS[0])
+            return "", left
+        room = left - len(_DOMAINS[0])
         if self._request.limit is None or room > 1:
             chosen = self._request.stream("domain").below(start, count, len(_DOMAINS))
             return pa.array(_DOMAINS).take(pa.array(chosen)), room
-        return _SHORT_DOMAIN, limit - digits_needed - len(_SHORT_DOMAIN)
+        return _SHORT_DOMAIN, left - len(_SHORT_DOMAIN)
+
+
+def _digits_of(request: Request) -> int:
+    """How many digits to keep free for the row's number: the same for every shard."""
+    return len(str(request.rows or _UNKNOWN_ROWS))

@@ -57,7 +57,10 @@ def pool(component: str, locale: str, limit: int | None = None) -> pa.Array:
 @lru_cache(maxsize=64)
 def slugs(component: str, locale: str, limit: int | None = None) -> pa.Array:
     """The same texts as `pool`, as they stand in an address: ASCII letters in lower case."""
-    plain = (unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode() for text in _texts(component, locale, limit))
+    plain = (
+        unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        for text in _texts(component, locale, limit)
+    )
     return pa.array([re.sub(r"[^a-z]", "", text.lower()) or "user" for text in plain])
 
 

@@ -83,7 +83,7 @@ class Request:
         decimal = re.match(r"DECIMAL\((\d+)\s*,\s*(\d+)\)", type_name)
         if decimal:
             return int(min(10 ** (int(decimal[1]) - int(decimal[2])) - 1, 2**63 - 1))
-        return 2 ** _BITS.get(type_name, 63) - 1
+        return (1 << _BITS.get(type_name, 63)) - 1
 
     def too_few(self, form: str) -> SampleError:
         """The error when a column needs more different values than its form allows."""

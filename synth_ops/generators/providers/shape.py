@@ -22,6 +22,10 @@ _LONGEST_MASK = 40
 _MOST_MASKS = 64
 _VALUES = 200_000
 """About how many different values a column is learned from."""
+_COVERED = 0.8
+"""Where the kept masks stand for this share of the values, they stand for all."""
+_LONGEST_CONSTANT = 8
+_CODED = ("pattern", "national_id", "postcode")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FROM = _LETTERS + _LETTERS.lower() + "0123456789"
 _TO = "A" * 26 + "a" * 26 + "9" * 10
@@ -63,9 +67,7 @@ class TextShape:
         )
 
 
-def learn_shapes(
-    connection: duckdb.DuckDBPyConnection, relation_sql: str, table: Table
-) -> dict[str, TextShape]:
+def learn_shapes(connection: duckdb.DuckDBPyConnection, relation_sql: str, table: Table) -> dict[str, TextShape]:
     """Learn the shapes of all texts and numbers of a table that a provider makes.
 
     Args:
@@ -105,6 +107,8 @@ def _learn(connection: duckdb.DuckDBPyConnection, relation: str, column: Column,
     found = connection.execute(sql).fetchall()
     by_length = [row for row in found if row[0] is None]
     lengths = _supported({row[1]: row[2] for row in by_length})
+    if number and sum(row[2] for row in by_length) < SUPPORT:
+        return TextShape()
     if number:
         return TextShape(
             lengths=tuple(lengths.items()),
@@ -113,7 +117,8 @@ def _learn(connection: duckdb.DuckDBPyConnection, relation: str, column: Column,
         )
     masks = _plain_masks((row[0], row[2]) for row in found if row[0] is not None)
     masks |= _generic_masks(lengths, masks)
-    start, end = _constants(by_length)
+    coded = column.kind is Kind.ID or column.provider in _CODED
+    start, end = _constants(by_length) if coded else ("", "")
     escaped = {_with_constants(mask, start, end): weight for mask, weight in masks.items()}
     return TextShape(
         lengths=tuple(lengths.items()), masks=tuple(escaped.items()), max_length=max(lengths, default=None)
@@ -146,7 +151,9 @@ def _plain(character: str) -> str:
 
 
 def _generic_masks(lengths: Mapping[int, float], masks: Mapping[str, float]) -> dict[str, float]:
-    """For values without a shared mask: one of digits and letters, of the same length."""
+    """For values without a shared mask, unless they are few: one of digits and letters, of the same length."""
+    if sum(masks.values()) >= _COVERED * sum(lengths.values()):
+        return {}
     covered: dict[int, float] = defaultdict(float)
     for mask, weight in masks.items():
         covered[len(mask.replace("\\\\", "-"))] += weight
@@ -161,6 +168,7 @@ def _constants(by_length: Sequence[tuple[Any, ...]]) -> tuple[str, str]:
     shortest = min(row[1] for row in by_length)
     start = _common(min(row[3] for row in by_length), max(row[4] for row in by_length))
     end = _common(min(row[5] for row in by_length), max(row[6] for row in by_length))[::-1]
+    start, end = start[:_LONGEST_CONSTANT], end[-_LONGEST_CONSTANT:]
     return start, end if len(start) + len(end) <= shortest else ""
 
 

@@ -26,43 +26,47 @@ def enforce_checks(drawing: TableDrawing) -> bool:
     """
     made = drawing.made
     checks = [check for check in made.structure.table.checks if set(check.columns) <= set(made.columns)]
-    for check in checks:
-        _repair(drawing, check)
-    broken = np.zeros(made.rows, dtype=bool)
-    for check in checks:
-        broken |= _violations(made, check)
+    _repair(drawing, checks)
+    broken = _any_violation(made, checks)
     if broken.any():
         made.keep(np.flatnonzero(~broken))
     return bool(broken.any())
 
 
-def _repair(drawing: TableDrawing, check: Check) -> None:
+def _repair(drawing: TableDrawing, checks: Sequence[Check]) -> None:
+    """All checks at once, so that mending one does not break another."""
     made = drawing.made
     keys = {name for key in made.structure.table.keys for name in key}
-    free = [name for name in check.columns if made.model.makers[name] is not Maker.REFERENCE and name not in keys]
-    broken = _violations(made, check)
+    columns = dict.fromkeys(name for check in checks for name in check.columns)
+    free = [name for name in columns if made.model.makers[name] is not Maker.REFERENCE and name not in keys]
+    broken = _any_violation(made, checks)
     for attempt in range(_ROUNDS):
         if not broken.any() or not free:
             return
         drawing.redraw(np.flatnonzero(broken), free, 100 + attempt)
-        broken = _violations(made, check)
-    for _ in _remedies(drawing, check, free, broken):
-        broken = _violations(made, check)
-        if not broken.any():
-            return
-
-
-def _remedies(
-    drawing: TableDrawing, check: Check, free: Sequence[str], broken: npt.NDArray[np.bool_]
-) -> Iterator[None]:
-    """Change the breaking rows, one remedy after the other: a good row's values, the check's own constants, NULL."""
-    made = drawing.made
-    rows, good = np.flatnonzero(broken), np.flatnonzero(~broken)
-    if len(good):
-        donors = drawing.stream("donors", check.expression).choice(good, len(rows))
+        broken = _any_violation(made, checks)
+    good = np.flatnonzero(~broken)
+    if broken.any() and len(good):
+        rows = np.flatnonzero(broken)
+        donors = pa.array(drawing.stream("donors").choice(good, len(rows)))
         for name in free:
-            made.columns[name] = _put(made.columns[name], rows, made.columns[name].take(pa.array(donors)))
-        yield
+            made.columns[name] = _put(made.columns[name], rows, made.columns[name].take(donors))
+    for check in checks:
+        for _ in _remedies(made, check, [name for name in check.columns if name in free]):
+            if not _violations(made, check).any():
+                break
+
+
+def _any_violation(made: Made, checks: Sequence[Check]) -> npt.NDArray[np.bool_]:
+    broken = np.zeros(made.rows, dtype=bool)
+    for check in checks:
+        broken |= _violations(made, check)
+    return broken
+
+
+def _remedies(made: Made, check: Check, free: Sequence[str]) -> Iterator[None]:
+    """Change the breaking rows, one remedy after the other: the check's own constants, then NULL."""
+    yield
     for name in free:
         for constant in _constants(check, made.model.schema.field(name).type):
             rows = np.flatnonzero(_violations(made, check))
@@ -88,9 +92,7 @@ def _violations(made: Made, check: Check) -> npt.NDArray[np.bool_]:
     with connect() as connection:
         connection.register("checked", table)
         try:
-            result = connection.execute(
-                f"SELECT NOT coalesce(({check.expression}), true) FROM checked"
-            ).to_arrow_table()
+            result = connection.sql(f"SELECT NOT coalesce(({check.expression}), true) FROM checked").to_arrow_table()
         except duckdb.Error:
             raise SampleError(
                 f"a CHECK of table {made.structure.table.name!r} can't be evaluated on the columns "
@@ -117,13 +119,12 @@ def _constants(check: Check, arrow_type: pa.DataType) -> list[pa.Scalar]:
                 value = f"{literal(text)}" if not shift else f"(try_cast({literal(text)} AS BIGINT){shift})"
                 query = f"SELECT {quote('v')} FROM typed UNION ALL SELECT try_cast({value} AS typeof_v) v"
                 try:
-                    kind = connection.execute(
-                        "SELECT typeof(v) FROM (SELECT v FROM typed UNION ALL SELECT NULL)"
-                    ).fetchone()
-                    values = connection.execute(query.replace("typeof_v", str(kind[0]) if kind else "VARCHAR"))
+                    typed = connection.sql("SELECT typeof(v) FROM (SELECT v FROM typed UNION ALL SELECT NULL)")
+                    kind = str(typed.fetchall()[0][0])
+                    values = connection.sql(query.replace("typeof_v", kind))
                     scalar = values.to_arrow_table().column(0)[0].cast(arrow_type)
                 except (duckdb.Error, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                    continue
+                    continue  # this constant is none of this type
                 if scalar.is_valid:
                     found.append(scalar)
     return found

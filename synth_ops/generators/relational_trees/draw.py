@@ -26,12 +26,13 @@ from synth_ops.generators.relational_trees.references import (
     match_rows,
 )
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.relational_trees.structure import Maker, TableStructure
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.generators.relational_trees.unique import densify, identify, repeats, spread
 from synth_ops.metadata import Column, ForeignKey, Orphans
 
 _ROUNDS = 6
+_BROKEN_TRIES = 50
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,8 +100,7 @@ class TableDrawing:
         for key in self.made.structure.table.keys:
             self._make_unique(key)
         for target in self.made.model.targets:
-            if target.name not in self.made.codes and not target.name.startswith("reference|"):
-                self._draw_column(target)
+            self._draw_column(target)
 
     # rows
 
@@ -255,33 +255,50 @@ class TableDrawing:
         parents, parent = made.parents[number], self.others[key.parent]
         index = pa.array(parents, mask=parents < 0)
         broken = np.flatnonzero(parents == BROKEN)
+        made_up = self._broken_values(key, number, len(broken)) if len(broken) else {}
         for name, parent_name in zip(key.columns, key.parent_columns, strict=True):
             if name in self.fixed:
                 continue
-            column = made.structure.table.column(name)
             values = _cast(parent.columns[parent_name].take(index), made.model.schema.field(name).type)
-            if len(broken):
-                values = _put(values, broken, self._broken_values(key, number, column, parent_name, len(broken)))
-            made.columns[name] = values
+            made.columns[name] = _put(values, broken, made_up[name]) if name in made_up else values
             self.fixed.add(name)
 
-    def _broken_values(self, key: ForeignKey, number: int, column: Column, parent_name: str, count: int) -> pa.Array:
-        """Made-up key values that no parent has, as many different ones as the source has."""
-        parent = self.others[key.parent]
-        arrow_type = self.made.model.schema.field(column.name).type
-        generator = self.stream("broken", number, column.name)
-        distinct = max(self.made.model.references[number].broken_values, 1)
-        existing = parent.columns[parent_name]
-        codec = parent.model.codecs.get(parent_name)
+    def _broken_values(self, key: ForeignKey, number: int, count: int) -> dict[str, pa.Array]:
+        """Key values that no parent has: real ones of parents where another foreign key needs them, else made up."""
+        made, parent = self.made, self.others[key.parent]
+        generator = self.stream("broken", number)
+        elsewhere = {name for other in made.structure.table.foreign_keys if other != key for name in other.columns}
+        free = [name for name in key.columns if name not in self.fixed]
+        tries = min(max(_BROKEN_TRIES * count, 1_000), 200_000)
+        tried = {}
+        for name, parent_name in zip(key.columns, key.parent_columns, strict=True):
+            if name in elsewhere and len(key.columns) > 1 and parent.rows:
+                tried[name] = parent.columns[parent_name].take(pa.array(generator.integers(0, parent.rows, tries)))
+            else:
+                tried[name] = self._made_up(parent, parent_name, number, tries, generator)
+        unmatched = match_rows(
+            [_chunked(tried[name]) for name in key.columns],
+            [_chunked(parent.columns[parent_name]) for parent_name in key.parent_columns],
+        )
+        usable = np.flatnonzero(unmatched == BROKEN)
+        usable = usable if len(usable) else np.arange(tries)
+        chosen = pa.array(usable[generator.integers(0, len(usable), count)])
+        return {name: _cast(tried[name].take(chosen), made.model.schema.field(name).type) for name in free}
+
+    def _made_up(self, parent: Made, column: str, number: int, count: int, generator: np.random.Generator) -> pa.Array:
+        """Values of the form of a parent's key column, as many different ones as the source's broken references have."""
+        codec, arrow_type = parent.model.codecs.get(column), parent.model.schema.field(column).type
         if isinstance(codec, NumberCodec) and len(codec.low):
             codes = generator.integers(1, len(codec.low) + 1, count).astype(np.int32)
             return codec.decode(codes, generator, arrow_type)
-        provider = parent_provider(parent, parent_name, self.seed)
-        values = _cast(provider.values(parent.rows, distinct), existing.type)
-        values = values.filter(pa.compute.invert(pa.compute.is_in(values, value_set=existing)))
-        if not len(values):
+        if parent.model.makers[column] is Maker.LEARNED or column not in parent.model.schema.names:
             return pa.nulls(count, arrow_type)
-        return _cast(values.take(pa.array(generator.integers(0, len(values), count))), arrow_type)
+        distinct = max(self.made.model.references[number].broken_values, 1)
+        if parent.model.makers[column] is Maker.REFERENCE:
+            existing = parent.columns[column]
+            return existing.take(pa.array(generator.integers(0, len(existing), count)))
+        values = _cast(parent_provider(parent, column, self.seed).values(parent.rows, distinct), arrow_type)
+        return values.take(pa.array(generator.integers(0, distinct, count)))
 
     def _group_codes(self, number: int, parents: Rows) -> Codes:
         key = self.made.structure.table.foreign_keys[number]
@@ -572,13 +589,13 @@ def units_of(codec: NumberCodec, values: pa.Array) -> npt.NDArray[np.int64]:
 def parent_provider(made: Made, column: str, seed: int) -> Any:
     """Who makes a provided column's values: the same rows always get the same ones."""
     table = made.structure.table
-    described = table.column(column)
     return provider_for(
-        described,
+        as_provided(table.column(column)),
         made.model.shapes.get(column),
         seed=seed,
         table=table.name,
         unique=any(column in key for key in table.keys),
+        rows=made.rows,
     )
 
 

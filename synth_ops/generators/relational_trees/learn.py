@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from synth_ops.generators.relational_trees.references import (
     match_rows,
 )
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.relational_trees.structure import Maker, TableStructure, structure
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import ForeignKey, Kind, Metadata, Orphans, subject_path
 from synth_ops.ports import Progress, ProgressListener
@@ -124,15 +125,19 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
         for number, each in enumerate(structures):
             name = each.table.name
             progress(Progress(step="fit", item=f"{name}: blocks", done=len(structures) + number, total=total))
-            shapes = learn_shapes(connection, relation_sql(snapshot.tables[name]), each.table)
             learning = tables[name]
+            provided = tuple(
+                as_provided(column) for column in each.table.columns if learning.makers[column.name] is Maker.PROVIDED
+            )
+            described = dataclasses.replace(each.table, columns=provided)
+            shapes = learn_shapes(connection, relation_sql(snapshot.tables[name]), described) if provided else {}
             targets = tuple(_learn_targets(tables, learning, settings))
             models[name] = TableModel(
                 rows=learning.rows,
                 schema=learning.schema,
                 makers=learning.makers,
                 codecs=learning.codecs,
-                shapes={column: shape for column, shape in shapes.items() if learning.makers[column] is Maker.PROVIDED},
+                shapes=shapes,
                 targets=targets,
                 references=learning.references,
                 public_keys=learning.public_keys,
@@ -149,7 +154,7 @@ def threshold(table: str, column: str) -> int:
 
 def _read(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[pa.ChunkedArray]:
     names = ", ".join(quote(name) for name in columns)
-    result = connection.execute(f"SELECT {names} FROM {quote(_SOURCE)}.{quote(table)}").to_arrow_table()
+    result = connection.sql(f"SELECT {names} FROM {quote(_SOURCE)}.{quote(table)}").to_arrow_table()
     return [result.column(number) for number in range(len(columns))]
 
 
@@ -158,7 +163,7 @@ def _learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, le
     path = subject_path(metadata, table.name)
     if path:
         query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table.name, _SOURCE)})"
-        owners = connection.execute(query).to_arrow_table().column(0)
+        owners = connection.sql(query).to_arrow_table().column(0)
         encoded = owners.combine_chunks().dictionary_encode()
         learning.subjects = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     for column in table.columns:
@@ -205,11 +210,11 @@ def _find_rank(connection: duckdb.DuckDBPyConnection, learning: Learning, key: t
         return
     group = ", ".join(quote(name) for name in key if name != own[0])
     place = f"{quote(_SOURCE)}.{quote(learning.structure.table.name)}"
-    consecutive, starts, lowest = connection.execute(
+    (consecutive, starts, lowest), *_ = connection.sql(
         f"SELECT avg((high - low + 1 = n AND n = distinct_n)::INT), avg((low IN (0, 1))::INT), min(low) FROM ("
         f"SELECT min({quote(own[0])}) low, max({quote(own[0])}) high, count(*) n,"
         f" count(DISTINCT {quote(own[0])}) distinct_n FROM {place} GROUP BY {group})"
-    ).fetchone() or (0, 0, 0)
+    ).fetchall()
     if consecutive and min(consecutive, starts) >= 0.95:  # noqa: PLR2004
         learning.ranks[own[0]] = min(max(int(lowest), 0), 1)
 
@@ -218,7 +223,11 @@ def _learn_references(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Learning], learning: Learning, settings: BlockSettings
 ) -> None:
     table = learning.structure.table
-    own = [each for name, each in learning.variables.items() if name.startswith("column|")]
+    own = [
+        Variable(codes=np.maximum(each.codes, 0), size=each.size, ordered=each.ordered)
+        for name, each in learning.variables.items()
+        if name.startswith("column|")
+    ]
     for number, key in enumerate(table.foreign_keys):
         parent, parent_of = tables[key.parent], learning.parents[number]
         if key in learning.structure.self_references:

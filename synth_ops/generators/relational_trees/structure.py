@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -131,5 +132,12 @@ def _maker(column: Column, schema: pa.Schema, filled: set[str]) -> Maker:
     if column.name in filled:
         return Maker.REFERENCE
     arrow_type = schema.field(column.name).type
+    if pa.types.is_temporal(arrow_type) or pa.types.is_boolean(arrow_type):
+        return Maker.LEARNED if is_numeric(arrow_type) else Maker.PROVIDED
     learnable = is_numeric(arrow_type) or pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type)
     return Maker.LEARNED if column.kind in _LEARNED and learnable else Maker.PROVIDED
+
+
+def as_provided(column: Column) -> Column:
+    """The column as providers know it: one that was to be learned, but has too little to keep, is made as text."""
+    return dataclasses.replace(column, kind=Kind.TEXT, provider="pattern") if column.kind in _LEARNED else column
