@@ -33,7 +33,7 @@ _LONGEST_NAME = 120
 
 
 def table_folder(root: Path, table: str) -> Path:
-    """Where a table's files go: its name, percent-encoded, shortened with a digest where file systems would refuse it."""
+    """Where a table's files go: its name, percent-encoded, and shortened with a digest where it is too long."""
     name = quote(table, safe="")
     if len(name) > _LONGEST_NAME:
         name = f"{name[: _LONGEST_NAME - 20]}-{hashlib.sha256(table.encode()).hexdigest()[:16]}"
@@ -148,7 +148,7 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 def _outcome_from_json(document: Mapping[str, Any]) -> Outcome:
     numbers = ("value", "ci_low", "ci_high", "maximum", "minimum")
-    evidence = {
+    evidence: dict[str, Any] = {
         name: float(value) if name in numbers and isinstance(value, str) else value
         for name, value in document["evidence"].items()
     }

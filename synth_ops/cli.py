@@ -63,7 +63,7 @@ def init(
         store = Store(folder)
         snapshot = read_snapshot(store, run_step(draft, "snapshot", store=store, progress=progress).ref)
         proposals = propose(snapshot.metadata, snapshot.tables)
-        recipe.write_text(recipe_text(*written, proposals, snapshot.metadata), encoding="utf-8")
+        recipe.write_text(recipe_text(written[0], written[1], proposals, snapshot.metadata), encoding="utf-8")
     output.print(
         f"wrote {recipe}: {len(snapshot.metadata.tables)} tables, {len(proposals)} keys proposed in comments\n"
         f"next: synth-ops run {recipe}"

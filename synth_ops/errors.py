@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from pathlib import PurePath
 
 
 class SynthOpsError(Exception):
@@ -127,3 +129,14 @@ class TargetUnavailableError(PublishError):
 
     exit_code = 5
     retryable = True
+
+
+def unforeseen(error: Exception) -> SynthOpsError:
+    """What may be told of an error that nobody foresaw: its type and its place, as its text may hold source values.
+
+    >>> str(unforeseen(ValueError("ada@example.org")))
+    'unexpected ValueError (please report it)'
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return SynthOpsError(f"unexpected {type(error).__name__}{place}", "please report it")

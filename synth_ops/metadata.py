@@ -82,6 +82,7 @@ class Table:
         path: The parts of the name as the source's SQL needs them, each to be quoted: `("main", "flights")`.
         subject: Whether a row of this table is a person (or whom else privacy protects).
         unsupported_checks: How many CHECKs of the source could not be read as DuckDB SQL; the gate reports them.
+        rows: In the snapshot; 0 before one was taken.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Table:
     checks: tuple[Check, ...] = ()
     subject: bool = False
     unsupported_checks: int = 0
+    rows: int = 0
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -122,12 +124,16 @@ class Table:
         raise MetadataError([f"table {self.name!r} has no column {name!r}{did_you_mean(name, self.column_names)}"])
 
 
+_Order = tuple[tuple[str, ...], frozenset[tuple[str, ForeignKey]]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
     """All tables of one database."""
 
     tables: tuple[Table, ...]
     _by_name: Mapping[str, Table] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _order: list[_Order] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {table.name: table for table in self.tables})
@@ -173,7 +179,7 @@ class Metadata:
         return cls(tables=tuple(_table_from_json(table) for table in document["tables"]))
 
 
-def generation_order(metadata: Metadata) -> tuple[tuple[str, ...], frozenset[tuple[str, ForeignKey]]]:
+def generation_order(metadata: Metadata) -> _Order:
     """An order in which every parent comes before its children, and the foreign keys put off to make it so.
 
     Self-references are no obstacle (a table makes its own parents). In a cycle the key that is cheapest to fill in
@@ -182,6 +188,12 @@ def generation_order(metadata: Metadata) -> tuple[tuple[str, ...], frozenset[tup
     Returns:
         The table names in order, and the deferred `(table, foreign key)` pairs.
     """
+    if not metadata._order:  # noqa: SLF001  worked out once: it is asked for at every table
+        metadata._order.append(_work_out_order(metadata))  # noqa: SLF001
+    return metadata._order[0]  # noqa: SLF001
+
+
+def _work_out_order(metadata: Metadata) -> _Order:
     waiting = {
         table.name: {key: key.parent for key in table.foreign_keys if key.parent not in ("", table.name)}
         for table in metadata.tables
@@ -204,20 +216,23 @@ def generation_order(metadata: Metadata) -> tuple[tuple[str, ...], frozenset[tup
 def subject_path(metadata: Metadata, table: str) -> tuple[ForeignKey, ...] | None:
     """The foreign keys from a table to the person that its rows belong to.
 
+    A key that closes a cycle is not followed: it does not say whom a row belongs to (a shop is not its manager's).
+
     Returns:
-        The shortest path to a subject table: empty when the table is one itself, None when there is no path (then
-        every row stands for itself).
+        The shortest path to a subject table, to the one of the most rows where several are as near: empty when the
+        table is one itself, None when there is no path (then every row stands for itself).
     """
+    _, deferred = generation_order(metadata)
     paths: dict[str, tuple[ForeignKey, ...]] = {table: ()}
     frontier = [table]
     while frontier:
-        found = [name for name in frontier if metadata.table(name).subject]
+        found = [metadata.table(name) for name in frontier if metadata.table(name).subject]
         if found:
-            return paths[found[0]]
+            return paths[max(found, key=lambda each: each.rows).name]
         following: list[str] = []
         for name in frontier:
             for key in metadata.table(name).foreign_keys:
-                if key.parent not in paths:
+                if key.parent not in paths and (name, key) not in deferred:
                     paths[key.parent] = (*paths[name], key)
                     following.append(key.parent)
         frontier = following
@@ -319,4 +334,5 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
         checks=tuple(Check(expression=c["expression"], columns=tuple(c["columns"])) for c in document["checks"]),
         subject=document["subject"],
         unsupported_checks=document["unsupported_checks"],
+        rows=document["rows"],
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
-from synth_ops.errors import ArtifactNotFoundError, GateFailedError, RecipeError
+from synth_ops.errors import ArtifactNotFoundError, GateFailedError, RecipeError, SynthOpsError, unforeseen
 from synth_ops.plan import STEPS
 from synth_ops.ports import Progress, ProgressListener, Source, Target
 from synth_ops.recipe import Recipe
@@ -73,7 +73,12 @@ def run_step(
     if step not in _RUNNERS:
         raise RecipeError(f"there is no step {step!r}", f"steps: {', '.join(_RUNNERS)}")
     started = time.perf_counter()
-    ref, skipped, facts = _RUNNERS[step](recipe, store, needs, progress or _ignore)
+    try:
+        ref, skipped, facts = _RUNNERS[step](recipe, store, needs, progress or _ignore)
+    except SynthOpsError:
+        raise
+    except Exception as error:  # noqa: BLE001  an orchestrator logs what it catches, and the text may hold values
+        raise unforeseen(error) from None
     seconds = time.perf_counter() - started
     logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
     store.remember(*_latest_key(recipe, ref.kind), ref=ref)

@@ -7,7 +7,9 @@ exists when its manifest does, and the manifest is written last. The manifest is
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
 import hmac
 import json
 import os
@@ -23,13 +25,15 @@ from typing import TYPE_CHECKING, Any
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError
 from synth_ops.fingerprint import canonical_json, file_digest, fingerprint
+from synth_ops.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from upath import UPath
 
 MANIFEST = "manifest.json"
 _KEY_FILE = ".key"
-_SCRATCH_PREFIX = ".scratch-"
+_DOWNLOAD = ".download"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Store:
 
         self.root: UPath = UPath(root)
         self._local = Path(self.root.path).absolute() if self.root.protocol in ("", "file", "local") else None
+        if self._local:
+            self.root = UPath(self._local)  # the working directory may change
         self._cache: Path | None = None
         self._verified: set[ArtifactRef] = set()
         with self._errors():
@@ -82,15 +88,11 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """A local folder to prepare an artifact in; removed afterwards. On the store's own disk where that is local."""
-        with self._errors():
-            if self._local:
-                self._remove_abandoned_scratch(self._local)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-", dir=self._local))
-        try:
+        with contextlib.ExitStack() as stack:
             with self._errors():
+                folder = stack.enter_context(scratch_folder(self._local or Path(tempfile.gettempdir())))
+            with self._errors(_NO_ROOM):
                 yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def write(self, ref: ArtifactRef, body: Mapping[str, Any], folder: Path | None = None) -> None:
         """Make an artifact visible, all at once. One that is there already stays as it is.
@@ -135,7 +137,7 @@ class Store:
             except ValueError:
                 raise self._tampered(ref, "its manifest is not JSON") from None
             signature = manifest.pop("signature", "") if isinstance(manifest, dict) else ""
-            if not hmac.compare_digest(str(signature), self._sign(manifest)) or manifest["ref"] != ref.to_json():
+            if not self._signed(signature, manifest) or manifest["ref"] != ref.to_json():
                 raise self._tampered(ref, "its manifest's signature does not match")
             path = (
                 self._local / ref.kind.value / ref.id if self._local else self._download(ref, place, manifest["files"])
@@ -151,19 +153,25 @@ class Store:
             place = self.root / "memo"
             place.mkdir(parents=True, exist_ok=True)
             name = f"{fingerprint(*key)}.json"
+            note = canonical_json({"ref": ref.to_json(), "signature": self._sign([name, ref.to_json()])})
+            if self._local is None:
+                (place / name).write_text(note, encoding="utf-8")  # half a note is no note: its signature is missing
+                return
             aside = place / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-            aside.write_text(canonical_json(ref.to_json()), encoding="utf-8")
+            aside.write_text(note, encoding="utf-8")
             aside.replace(place / name)
 
     def recall(self, *key: object) -> ArtifactRef | None:
-        """What `remember` noted under the same key, if that artifact is still there."""
+        """What `remember` noted under the same key, if nobody changed the note and the artifact is still there."""
+        name = f"{fingerprint(*key)}.json"
         with self._errors():
             try:
-                text = (self.root / "memo" / f"{fingerprint(*key)}.json").read_text(encoding="utf-8")
-                ref = ArtifactRef.from_json(json.loads(text))
-            except (FileNotFoundError, ValueError, KeyError):
+                note = json.loads((self.root / "memo" / name).read_text(encoding="utf-8"))
+                ref = ArtifactRef.from_json(note["ref"])
+                ours = self._signed(note["signature"], [name, ref.to_json()])
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None
-        return ref if self.exists(ref) else None
+        return ref if ours and self.exists(ref) else None
 
     def artifacts(self, kind: ArtifactKind) -> list[ArtifactRef]:
         """Every complete artifact of a kind, by id."""
@@ -179,6 +187,9 @@ class Store:
     def _sign(self, manifest: object) -> str:
         return hmac.new(self._key, canonical_json(manifest).encode(), "sha256").hexdigest()
 
+    def _signed(self, signature: object, document: object) -> bool:
+        return hmac.compare_digest(str(signature).encode(), self._sign(document).encode())
+
     def _tampered(self, ref: ArtifactRef, what: str) -> ArtifactTamperedError:
         return ArtifactTamperedError(
             f"{ref.kind} {ref.id} was changed after it was written: {what}",
@@ -186,6 +197,10 @@ class Store:
         )
 
     def _verify_files(self, ref: ArtifactRef, path: Path, files: Mapping[str, str]) -> None:
+        for file in path.rglob("*"):
+            name = file.relative_to(path).as_posix()
+            if file.is_file() and name not in files and name != MANIFEST:
+                raise self._tampered(ref, f"file {name!r} is not one of its own")
         for name, digest in files.items():
             file = path / name
             if not file.is_file():
@@ -195,16 +210,17 @@ class Store:
 
     def _write_local(self, place: Path, folder: Path, manifest: str) -> None:
         (folder / MANIFEST).write_text(manifest, encoding="utf-8")
-        for path in folder.rglob("*"):
-            if path.is_file():
-                _flush_to_disk(path)
+        for path in (folder, *folder.rglob("*")):
+            _flush_to_disk(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.rename(place)
         except OSError:
-            if not (place / MANIFEST).exists():
-                raise
-            # another run finished the same artifact first: same id, same content
+            if (place / MANIFEST).exists():
+                return  # another run finished the same artifact first: same id, same content
+            shutil.rmtree(place)  # somebody took its manifest away
+            folder.rename(place)
+        _flush_to_disk(place.parent)
 
     def _write_remote(self, place: UPath, folder: Path, files: list[Path], manifest: str) -> None:
         place.mkdir(parents=True, exist_ok=True)
@@ -217,12 +233,14 @@ class Store:
     def _download(self, ref: ArtifactRef, place: UPath, files: Mapping[str, str]) -> Path:
         if self._cache is None:
             self._cache = Path(tempfile.mkdtemp(prefix="synth-ops-store-"))
+            atexit.register(shutil.rmtree, self._cache, ignore_errors=True)
         path = self._cache / ref.kind.value / ref.id
         path.mkdir(parents=True, exist_ok=True)
         for name in files:
             if not (path / name).exists():
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
-                place.fs.get_file((place / name).path, str(path / name))
+                place.fs.get_file((place / name).path, str(path / _DOWNLOAD))
+                (path / _DOWNLOAD).rename(path / name)
         return path
 
     def _load_key(self) -> bytes:
@@ -236,22 +254,21 @@ class Store:
                 _write_once(self._local / _KEY_FILE, key)
             else:
                 file.write_text(key, encoding="utf-8")
-        return file.read_text(encoding="utf-8").strip().encode()
-
-    def _remove_abandoned_scratch(self, root: Path) -> None:
-        for folder in root.glob(f"{_SCRATCH_PREFIX}*"):
-            owner = folder.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
-            if owner.isdigit() and not _is_running(int(owner)):
-                shutil.rmtree(folder, ignore_errors=True)
+        stored = file.read_text(encoding="utf-8").strip()
+        if not stored:
+            raise ArtifactError(f"the key of the store {self.label} is empty", f"delete {self.label}/{_KEY_FILE}")
+        return stored.encode()
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, only: frozenset[int] = frozenset()) -> Iterator[None]:
         try:
             yield
         except OSError as error:
+            if only and error.errno not in only:
+                raise
             reason = error.strerror or type(error).__name__
             raise ArtifactError(
-                f"the store {self._local or self.root.protocol} can't be used: {reason}",
+                f"the store {self.label} can't be used: {reason}",
                 "choose another with --store or SYNTH_OPS_STORE, or free space and check permissions",
             ) from error
 
@@ -268,15 +285,8 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _is_running(process_id: int) -> bool:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

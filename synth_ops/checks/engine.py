@@ -99,9 +99,12 @@ def refuse_malformed(expectations: Sequence[Mapping[str, Any]], *, where: str) -
 
         for each in expectations:
             try:
-                gx.ExpectationSuite(name="suite", expectations=[dict(each)])
+                suite = gx.ExpectationSuite(name="suite", expectations=[dict(each)])
             except Exception as error:  # noqa: BLE001  it raises whatever its parts raise; the text may hold values
                 problems.append(f"{each['type']}: {_reason(error)}")
+                continue
+            if not suite.expectations:  # what it does not know it drops, with a line in its log
+                problems.append(f"{each['type']}: there is no such expectation")
     if problems:
         raise RecipeError(f"suite {where}: {'; '.join(problems)}", "see the expectation's own documentation")
 
@@ -190,7 +193,7 @@ def _reason(error: Exception) -> str:
     """Why an expectation is malformed: pydantic's places and rules, without the arguments' values."""
     listed = getattr(error, "errors", None)
     if not callable(listed):
-        return "there is no such expectation, or it does not take these arguments"
+        return "it does not take these arguments"
     problems = [f"{'.'.join(map(str, item['loc']))} ({item['type']})" for item in listed()]
     return "wrong arguments: " + ", ".join(problems[:_SHOWN_PROBLEMS])
 

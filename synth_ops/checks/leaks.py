@@ -92,6 +92,7 @@ class _Search:
     copied: str
     secret: str
     limits: Mapping[str, float]
+    is_key: bool
 
     def count(self, public: str = "") -> _Counts:
         """Count, but for those of the copy's values that the query `public` names."""
@@ -114,9 +115,11 @@ class _Search:
         )
 
     def space(self, condition: str) -> float:
-        """How many values there may be of the format that the source's show."""
+        """How many values there may be of the format that the source's show; a provider of words follows no format."""
         query = f"SELECT v FROM ({self.real}) WHERE {condition} ORDER BY hash(v) LIMIT {_SPACE_SAMPLE}"
         values = [str(row[0]) for row in self.views.connection.execute(query).fetchall()]
+        if not self.is_key and any(letter.isalpha() for value in values for letter in value):
+            return math.inf
         return max(_format_space(values), 1.0)
 
     def leaked(self, counts: _Counts, chance: float) -> Evidence:
@@ -185,6 +188,7 @@ def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str
         copied=_copied_sql(table, column),
         secret=_LONG_KEY if is_key else _LONG_PII if column.kind is Kind.PII else _LONG_TEXT,
         limits=limits,
+        is_key=is_key,
     )
     counts = search.count()
     if is_key and counts.secrets_found + counts.others_found:

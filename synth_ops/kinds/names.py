@@ -25,10 +25,9 @@ _SPELLINGS: Mapping[str, str] = {
     "last_name": "lastname surname lname familyname namelast maidenname maiden birthname patronymic nachname "
     "familienname zuname geburtsname nomdefamille nomfamille apellido apellidos primerapellido segundoapellido cognome "
     "sobrenome ultimonome achternaam efternamn etternavn efternavn sukunimi nazwisko",
-    "name": "fullname personname realname displayname legalname nomcomplet nombrecompleto nomecompleto "
-    "headofstate recipient addressee cardholder accountholder signatory nextofkin shipname billname billtoname "
-    "shiptoname billingname shippingname deliveryname author authors composer composers salesperson contactperson "
-    "ansprechpartner attn",
+    "name": "fullname personname realname displayname legalname nomcomplet nombrecompleto nomecompleto headofstate "
+    "recipient addressee cardholder accountholder signatory nextofkin author authors composer composers salesperson "
+    "contactperson ansprechpartner attn",
     "email": "email mail emailaddress mailaddress emailaddr emailid courriel adressemail mailadresse correo "
     "correoelectronico epost epostadresse",
     "username": "username loginname login userlogin nickname screenname handle benutzername nomutilisateur usuario "
@@ -102,7 +101,8 @@ PERSON_WORDS = _set(
 """What tables of persons are called, in the singular."""
 _PERSON_PREFIXES = PERSON_WORDS | _set(
     "owner author composer director artist singer provider recipient sender payee holder seller lender lawyer judge "
-    "parent guardian mother father emergency referee trainer coach president ceo leader reviewer assignee creator"
+    "parent guardian mother father emergency referee trainer coach president ceo leader reviewer assignee creator "
+    "bill billing ship shipping delivery"
 )
 """What stands before `name` in a column that holds a person's name."""
 CATEGORY_WORDS = _set(

@@ -98,7 +98,7 @@ def _counts(
         distinct = "0" if column.type.upper() in ("BLOB", "BIT") else f"approx_count_distinct({name})"
         bounds = f"min({name})::DOUBLE, max({name})::DOUBLE" if is_number(column.type) else "NULL, NULL"
         parts.append(f"count({name}), {distinct}, {bounds}")
-    row = connection.execute(f"SELECT {', '.join(parts)} FROM {relation}").fetchone() or ()
+    row = connection.execute(f"SELECT {', '.join(parts)} FROM {relation}").fetchall()[0]
     return {
         column.name: {
             "values": row[4 * place],
@@ -124,7 +124,7 @@ def _looks(
         + ", ".join(f"avg(regexp_matches({text}, {literal(regex)})::INT)" for regex in patterns.values())
         for text in (f"trim({quote(column.name)})" for column in columns)
     ]
-    row = connection.execute(f"SELECT {', '.join(parts)} FROM {picked}").fetchone() or ()
+    row = connection.execute(f"SELECT {', '.join(parts)} FROM {picked}").fetchall()[0]
     width = 3 + len(patterns)
     looks: dict[str, dict[str, Any]] = {}
     for place, column in enumerate(columns):

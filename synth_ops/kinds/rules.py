@@ -119,7 +119,7 @@ def _by_meaning(table: Table, column: Column, profile: Profile) -> Decision:
 
 def _by_type(column: Column, profile: Profile) -> Decision:
     type_name = column.type.upper()
-    evidence = f"declared {type_name}"
+    evidence = f"declared {column.type}"
     if type_name == "BOOLEAN":
         return Decision(kind=Kind.CATEGORICAL, evidence=evidence)
     if _is_time(type_name):

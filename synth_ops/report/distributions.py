@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _REAL, _COPY = "real_rows", "copy_rows"
 _ROWS, _BINS, _CATEGORIES = 50_000, 20, 10
 _LABEL_LENGTH = 28
+_MANY = 10_000
 _MICROSECONDS = 1_000_000
 _LONG_SPAN_DAYS, _SHORT_SPAN_DAYS = 730, 2
 _DRAWN = frozenset({Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME, Kind.GEO})
@@ -112,22 +113,23 @@ def _with_categories(connection: duckdb.DuckDBPyConnection, column: Column, plai
     counted = (
         f"SELECT v, count(*) AS n, count(DISTINCT s) AS k FROM (SELECT {value} AS v, {sql.SUBJECT} AS s FROM {_REAL})"
     )
-    rows = connection.execute(
+    kept = connection.execute(
         f"SELECT r.v, r.n, coalesce(c.n, 0) FROM ({counted} WHERE v IS NOT NULL GROUP BY v) r "
         f"LEFT JOIN (SELECT v, count(*) AS n FROM (SELECT {value} AS v FROM {_COPY}) GROUP BY v) c ON c.v = r.v "
         f"WHERE r.k >= {K_SUBJECTS} ORDER BY r.n DESC, r.v LIMIT {_CATEGORIES}"
     ).fetchall()
-    real, copied = (
-        _row(connection, f"SELECT count({sql.quote(column.name)}) FROM {side}")[0] for side in (_REAL, _COPY)
-    )
-    if not rows:
+    if not kept:
         return plain
-    bars = [Category(label=_shortened(v), real=n / max(real, 1), copy=m / max(copied, 1)) for v, n, m in rows]
-    rest = Category(
-        label="", real=max(1 - sum(b.real for b in bars), 0.0), copy=max(bool(copied) - sum(b.copy for b in bars), 0.0)
-    )
-    shown = [*bars, rest] if max(rest.real, rest.copy) > 1e-9 else bars  # noqa: PLR2004  rounding
-    return replace(plain, categories=tuple(shown))
+    totals = [_row(connection, f"SELECT count({sql.quote(column.name)}) FROM {side}")[0] for side in (_REAL, _COPY)]
+    rest = (totals[0] - sum(row[1] for row in kept), totals[1] - sum(row[2] for row in kept))
+    named = [(_shortened(label), real, copied) for label, real, copied in kept]
+    if rest[0] >= K_SUBJECTS or (rest[1] and not rest[0]):  # fewer stay unseen
+        named.append(("", *rest))
+    bars = [
+        Category(label=label, real=real / max(totals[0], 1), copy=copied / max(totals[1], 1))
+        for label, real, copied in named
+    ]
+    return replace(plain, categories=tuple(bars))
 
 
 def _with_histogram(
@@ -205,11 +207,16 @@ def _rounded(low: float, high: float) -> tuple[float, float]:
 
 def _labels(column: Column, low: float, high: float) -> tuple[str, str]:
     if not column.type.startswith(_TIMES):
-        return f"{low:,.6g}", f"{high:,.6g}"
+        return _figure(low), _figure(high)
     span = (high - low) / _MICROSECONDS / 86_400
     time_only = column.type.startswith("TIME") and not column.type.startswith("TIMESTAMP")
     form = "%Y" if span > _LONG_SPAN_DAYS else "%Y-%m-%d" if span > _SHORT_SPAN_DAYS else "%Y-%m-%d %H:%M"
     return _moment(low, "%H:%M" if time_only else form), _moment(high, "%H:%M" if time_only else form)
+
+
+def _figure(value: float) -> str:
+    """A number; years stay without a comma."""
+    return f"{value:,.6g}" if abs(value) >= _MANY else f"{value:.6g}"
 
 
 def _moment(microseconds: float, form: str) -> str:

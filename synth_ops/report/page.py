@@ -55,9 +55,10 @@ class _Family:
     total: int
     blocked: int
     warned: int
+    seconds: float
 
 
-def write_report(  # noqa: PLR0913  what a report is about
+def write_report(
     folder: Path,
     *,
     snapshot: Snapshot,
@@ -139,6 +140,7 @@ def _families(outcomes: Sequence[Outcome]) -> list[_Family]:
             total=len(group),
             blocked=sum(_blocks(outcome) for outcome in group),
             warned=sum(not outcome.passed and not _blocks(outcome) for outcome in group),
+            seconds=sum(outcome.evidence.seconds for outcome in group),
         )
         for name, group in sorted(groups.items(), key=lambda item: ([*_FAMILIES, item[0]].index(item[0]), item[0]))
     ]

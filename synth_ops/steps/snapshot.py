@@ -46,6 +46,9 @@ def take_snapshot(
                 reader = session.read(table)
                 tables[table.name] = write_table(folder, table.name, reader.schema, reader)
             warnings += [name for name in getattr(session, "warnings", []) if name not in warnings]
+        metadata = Metadata(
+            tables=tuple(dataclasses.replace(table, rows=tables[table.name].rows) for table in metadata.tables)
+        )
         progress(Progress(step="snapshot", item="kinds of columns", done=len(tables), total=len(tables)))
         metadata = detect(
             metadata,
@@ -122,9 +125,7 @@ def _complete_table(
         parent_columns = reference.parent_columns or primary_keys.get(reference.references, ())
         if not parent_columns and reference.references in primary_keys:
             raise MetadataError(
-                [
-                    f"foreign key {table.name!r}({', '.join(reference.columns)}): {reference.references!r} has no primary key"
-                ],
+                [f"foreign key of {table.name!r}: its parent {reference.references!r} has no primary key"],
                 "name its columns as `parent_columns`",
             )
         references[reference.columns] = ForeignKey(

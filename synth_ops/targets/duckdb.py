@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 PUBLICATION_TABLE = '"synth_ops"."publication"'
 _MEMORY_LIMIT = "1GB"
 _OFFLINE: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-_NO_ROOM = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
+_NO_ROOM = (
+    duckdb.IOException,
+    duckdb.OutOfMemoryException,
+    duckdb.FatalException,
+    duckdb.TransactionException,  # a commit that could not be written; there is no other reason with one connection
+)
 
 
 class DuckDBTarget:

@@ -19,7 +19,7 @@ _LEARNED = (Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME)
 _ENDS = 40
 
 
-def check_context(  # noqa: PLR0913  all but the folder are seldom given
+def check_context(
     folder: Path,
     plant: Callable[[Rows], object] | None = None,
     *,
@@ -37,7 +37,7 @@ def check_context(  # noqa: PLR0913  all but the folder are seldom given
         folder: Where the Parquet files go.
         plant: Changes the copy's rows in place before they are written; a table that it removes is missing.
         metadata: Other keys or kinds for the same tables and columns.
-        customers: How many.
+        customers: How many; of less than a hundred the copy shows what too few people share.
         thresholds: The user's limits.
         suites: The user's suites.
     """

@@ -14,7 +14,24 @@ from synth_ops.airflow import synthetic_copy
 from synth_ops.dagster import synthetic_assets
 from synth_ops.testing.warehouses import CANARIES
 
-GATES = {"passed": {}, "failed": {"thresholds": {"fidelity.column_distance": -1.0}}}
+SECTIONS = {"passed": {}, "failed": {"gate": {"thresholds": {"fidelity.column_distance": -1.0}}}}
+
+INDISCREET = """
+import pyarrow.parquet as pq
+
+class Indiscreet:
+    version = "1"
+
+    def fit(self, snapshot, folder, *, progress):
+        row = pq.read_table(snapshot.tables["customers"].files[0]).to_pylist()[0]
+        try:
+            float(row["email"])
+        except ValueError as error:
+            raise ValueError(f"can't learn from {row}") from error
+
+    def load(self, folder, metadata):
+        raise AssertionError("nothing was fitted")
+"""
 
 
 def leaks(*places: Path) -> Iterator[str]:
@@ -48,9 +65,44 @@ def test_the_search_finds_what_is_there(warehouse):
     assert {found.split()[0] for found in leaks(warehouse.parent / "customers.csv")} == set(CANARIES)
 
 
-@pytest.mark.parametrize("verdict", GATES)
+@pytest.fixture
+def indiscreet(refresh, tmp_path, monkeypatch):
+    """A recipe whose generator, another package's, breaks with a row in its message."""
+    package = tmp_path / "site-packages"
+    information = package / "indiscreet-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: indiscreet\nVersion: 1.0\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text(
+        "[synth_ops.generators]\nindiscreet = indiscreet:Indiscreet\n", encoding="utf-8"
+    )
+    (package / "indiscreet.py").write_text(INDISCREET, encoding="utf-8")
+    monkeypatch.syspath_prepend(package)
+    return refresh(generator="indiscreet")
+
+
+def test_airflow_hears_no_value_from_an_indiscreet_plug_in(indiscreet, run_dag, airflow_db, printed):
+    with DAG("indiscreet", schedule=None) as dag:
+        synthetic_copy(indiscreet.file, store=str(indiscreet.store))
+    assert run_dag(dag).tasks["synthetic_copy.fit"] == "failed"
+    said = printed()
+    assert "unexpected ValueError at indiscreet.py" in said
+    assert not [canary for canary in CANARIES if canary in said]
+    assert list(leaks(airflow_db.parent)) == []
+
+
+def test_dagster_hears_no_value_from_an_indiscreet_plug_in(indiscreet, dagster_instance, tmp_path, printed):
+    assets = synthetic_assets(indiscreet.file, store=str(indiscreet.store))
+    result = dg.materialize(assets, instance=dagster_instance, raise_on_error=False)
+    assert [event.asset_key.path[-1] for event in result.get_asset_materialization_events()] == ["snapshot"]
+    said = printed()
+    assert "unexpected ValueError at indiscreet.py" in said
+    assert not [canary for canary in CANARIES if canary in said]
+    assert list(leaks(tmp_path / "dagster")) == []
+
+
+@pytest.mark.parametrize("verdict", SECTIONS)
 def test_airflow_keeps_and_prints_no_source_value(refresh, run_dag, airflow_db, printed, verdict):
-    night = refresh(gate=GATES[verdict])
+    night = refresh(**SECTIONS[verdict])
     with DAG(f"canaries_{verdict}", schedule=None) as dag:
         synthetic_copy(night.file, store=str(night.store))
     finished = run_dag(dag)
@@ -61,9 +113,9 @@ def test_airflow_keeps_and_prints_no_source_value(refresh, run_dag, airflow_db, 
     assert list(leaks(airflow_db.parent, night.store / "report", night.store / "model")) == []
 
 
-@pytest.mark.parametrize("verdict", GATES)
+@pytest.mark.parametrize("verdict", SECTIONS)
 def test_dagster_keeps_and_prints_no_source_value(refresh, dagster_instance, tmp_path, printed, verdict):
-    night = refresh(gate=GATES[verdict])
+    night = refresh(**SECTIONS[verdict])
     assets = synthetic_assets(night.file, store=str(night.store))
     result = dg.materialize(assets, instance=dagster_instance, raise_on_error=False)
     assert result.success is (verdict == "passed")

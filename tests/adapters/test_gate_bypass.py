@@ -72,6 +72,16 @@ def test_core_refuses_a_forged_verdict(live, blocked):
     assert blocked.generations() == live
 
 
+def test_the_command_line_stops_at_the_gate_and_refuses_when_only_publish_runs(live, blocked, synth_ops):
+    night = synth_ops("run", blocked.file, "--store", blocked.store)
+    assert night.returncode == 3, night.stderr
+    for source in ([], ["--from", blocked.only(ArtifactKind.COPY).id]):
+        alone = synth_ops("publish", blocked.file, "--store", blocked.store, *source)
+        assert alone.returncode == 4, alone.stderr
+        assert "failed its gate" in alone.stderr
+    assert blocked.generations() == live
+
+
 def test_airflow_stops_at_the_gate(live, blocked, run_dag):
     with DAG("gate_fails", schedule=None) as dag:
         synthetic_copy(blocked.file, store=str(blocked.store), retries=3)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import dagster as dg
 import pytest
@@ -54,11 +52,10 @@ def test_dagster_makes_the_same_artifacts(refresh, expected, dagster_instance):
     assert [gate.metadata["id"].value] == expected["report"]
 
 
-def test_the_command_line_makes_the_same_artifacts(refresh, expected):
+def test_the_command_line_makes_the_same_artifacts(refresh, expected, synth_ops):
     shell = refresh(store="shell")
-    command = [sys.executable, "-m", "synth_ops.cli", "run", str(shell.file), "--store", str(shell.store), "--json"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = synth_ops("run", shell.file, "--store", shell.store, "--json")
     assert finished.returncode == 0, finished.stderr
-    printed = json.loads(finished.stdout.strip().splitlines()[-1])
+    printed = json.loads(finished.stdout.splitlines()[-1])
     assert shell.artifacts() == expected
     assert printed["artifacts"] == {step: ids[0] for step, ids in zip(STEPS, expected.values(), strict=True)}

@@ -42,6 +42,21 @@ def die(progress):
 
 publish(int(sys.argv[3]), die)
 """
+PUBLISH_ON_A_FULL_DISK = """
+import os, resource
+from synth_ops.errors import TargetUnavailableError
+from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.testing.warehouses import write_table
+
+columns = (Column(name="id", type="INTEGER"), Column(name="noise", type="VARCHAR"))
+table = Table(name="large", path=("large",), columns=columns, primary_key=("id",))
+data = write_table(folder / "copies", table, [(number, os.urandom(50).hex()) for number in range(30_000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+try:
+    target.publish(Metadata(tables=(table,)), {"large": data}, copy_id="large", keep=2, progress=unheard)
+except TargetUnavailableError as error:
+    print(bool(error.hint))
+"""
 PUBLISH_AND_ROLL_BACK_FOREVER = """
 print("started", flush=True)
 for number in range(int(sys.argv[3]), 1_000_000):
@@ -240,4 +255,12 @@ def test_rollback_of_an_unpublished_place_leaves_it_publishable(tmp_path, url):
     with pytest.raises(PublishRefusedError):
         target_at(tmp_path, url).rollback()
     publish(tmp_path, url, 1)
+    assert_no_left_overs(tmp_path, url)
+
+
+def test_a_full_disk_leaves_what_is_live_and_nothing_else(tmp_path, url):
+    publish(tmp_path, url, 1)
+    with child(TARGET + PUBLISH_ON_A_FULL_DISK, tmp_path, url) as publisher:
+        assert publisher.communicate(timeout=60)[0] == "True\n"
+    assert int(assert_consistent(tmp_path, url).copy) == 1
     assert_no_left_overs(tmp_path, url)

@@ -12,6 +12,7 @@ from decimal import Decimal
 import duckdb
 import pytest
 
+from synth_ops.artifacts import TableData
 from synth_ops.errors import PublishError, PublishRefusedError, TargetUnavailableError
 from synth_ops.location import parse_location
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Orphans, Table
@@ -74,14 +75,14 @@ def test_every_type_comes_through(file, target, tmp_path):
         "BOOLEAN": [True, False, None],
         "TINYINT": [-128, 127, None],
         "UBIGINT": [0, 2**64 - 1, None],
-        "HUGEINT": [-(2**100), 2**100, None],
         "DECIMAL(38,10)": [Decimal("1234567890123456789.0123456789"), Decimal("-0.1"), None],
         "DOUBLE": [float("inf"), float("nan"), None],
         "VARCHAR": ["", "tab\tline\nquote'\" 表", None],
         "BLOB": [b"\x00\xff", b"", None],
         "DATE": [dt.date(1, 1, 1), dt.date(9999, 12, 31), None],
         "TIME": [dt.time(23, 59, 59, 999999), dt.time(), None],
-        "TIMESTAMP": [dt.datetime(2024, 2, 29, 12, 0, 0, 1), dt.datetime(1900, 1, 1), None],
+        "TIMESTAMP": [dt.datetime.fromisoformat(text) for text in ("2024-02-29 12:00:00.000001", "1900-01-01")]
+        + [None],
         "TIMESTAMP WITH TIME ZONE": [dt.datetime(2024, 2, 29, tzinfo=utc), dt.datetime(1970, 1, 1, tzinfo=utc), None],
         "UUID": [str(uuid.UUID(int=7)), str(uuid.UUID(int=2**128 - 1)), None],
         "VARCHAR[]": [["a", None], [], None],
@@ -97,8 +98,6 @@ def test_every_type_comes_through(file, target, tmp_path):
         arguments = [value for triple in values.values() for value in triple]
         source.execute(f"CREATE TABLE t AS SELECT {columns}", arguments)
         source.execute(f"COPY t TO '{part}'")
-    from synth_ops.artifacts import TableData
-
     data = TableData(rows=3, files=(part,))
     target.publish(Metadata(tables=(table,)), {"t": data}, copy_id="copy", keep=1, progress=unheard)
     assert [row[1] for row in query(file, "DESCRIBE t")] == [
@@ -154,7 +153,7 @@ def test_what_duckdb_cannot_declare_is_left_undeclared(file, target, tmp_path, c
         Column(name="id", type="INTEGER", nullable=False),
         Column(name="other", type="INTEGER"),
         Column(name="wide", type="BIGINT"),
-        Column(name="span", type="INTERVAL"),
+        Column(name="span", type="VARCHAR[]"),
     )
     one = Table(
         name="one",

@@ -9,13 +9,13 @@ from synth_ops.generators.providers.contact import AddressOnNetProvider, UrlProv
 from synth_ops.generators.providers.identifiers import (
     CardProvider,
     IbanProvider,
-    SecretProvider,
     UuidProvider,
     national_id_provider,
+    secret_provider,
 )
 from synth_ops.generators.providers.nested import BlobProvider, NestedProvider
 from synth_ops.generators.providers.pattern import DenseIntegers, DigitsProvider, PatternProvider
-from synth_ops.generators.providers.people import AccountProvider, NameProvider
+from synth_ops.generators.providers.people import AccountProvider, name_provider
 from synth_ops.generators.providers.pools import AddressProvider, PoolProvider
 from synth_ops.generators.providers.prose import DateTextProvider, TextProvider, words_provider
 from synth_ops.generators.providers.request import Provider, Request
@@ -23,12 +23,12 @@ from synth_ops.generators.providers.shape import TextShape
 from synth_ops.kinds.profile import is_number, is_text
 from synth_ops.metadata import Column, Kind
 
-_SHORTEST = {"email": 13, "iban": 22, "card": 16, "url": 12, "ip": 15, "username": 8, "name": 6, "date": 10}
+_SHORTEST = {"email": 13, "iban": 22, "card": 16, "url": 12, "ip": 15, "uuid": 32, "username": 8, "name": 6, "date": 10}
 """A column that takes fewer characters gets codes instead."""
 _DEFAULTS = {Kind.ID: "pattern", Kind.PII: "pattern", Kind.TEXT: "text", Kind.MEDIA: "blob"}
 
 
-def provider_for(  # noqa: PLR0913
+def provider_for(
     column: Column,
     shape: TextShape | None,
     *,
@@ -106,9 +106,9 @@ def _postcode(request: Request) -> Provider:
 
 
 _MAKERS: Mapping[str, Callable[[Request], Provider]] = {
-    "name": lambda request: NameProvider(request, "name"),
-    "first_name": lambda request: NameProvider(request, "first_name"),
-    "last_name": lambda request: NameProvider(request, "last_name"),
+    "name": lambda request: name_provider(request, "name"),
+    "first_name": lambda request: name_provider(request, "first_name"),
+    "last_name": lambda request: name_provider(request, "last_name"),
     "email": lambda request: AccountProvider(request, mail=True),
     "username": lambda request: AccountProvider(request, mail=False),
     "phone": phone_provider,
@@ -125,7 +125,7 @@ _MAKERS: Mapping[str, Callable[[Request], Provider]] = {
     "iban": IbanProvider,
     "card": CardProvider,
     "national_id": national_id_provider,
-    "password": SecretProvider,
+    "password": secret_provider,
     "text": TextProvider,
     "words": words_provider,
     "date": DateTextProvider,

@@ -39,7 +39,7 @@ class UrlProvider:
     """Pages of example.com, another one a row."""
 
     def __init__(self, request: Request) -> None:
-        longest = len(str(request.rows or 10**6)) + len(_WEB)
+        longest = len(str(request.expected_rows)) + len(_WEB)
         self._start = _WEB if request.limit is None or request.limit >= longest else _SHORT_WEB
 
     def values(self, start: int, count: int) -> pa.Array:

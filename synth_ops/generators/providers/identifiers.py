@@ -50,11 +50,17 @@ class SecretProvider:
         self._request = request
         lengths = request.shape.lengths if request.shape else ()
         common = max(lengths, key=lambda pair: pair[1])[0] if lengths else _UUID_HEX
-        self._length = min(common, _LONGEST_SECRET, request.hard_limit or common)
+        self.length = min(common, _LONGEST_SECRET, request.hard_limit or common)
 
     def values(self, start: int, count: int) -> pa.Array:
         """See `Provider`."""
-        return fixed_width(_hex_letters(self._request, start, count, self._length))
+        return fixed_width(_hex_letters(self._request, start, count, self.length))
+
+
+def secret_provider(request: Request) -> Provider:
+    """Secrets; codes that surely differ where secrets are too short to."""
+    secrets = SecretProvider(request)
+    return PatternProvider(request) if request.unique and secrets.length < _WORD_HEX else secrets
 
 
 class CardProvider:

@@ -39,7 +39,7 @@ class Mask:
     def read(cls, mask: str) -> Mask:
         r"""Read a mask.
 
-        >>> [len(place) for place in Mask.read(r"\\N9A-").places]
+        >>> [len(place) for place in Mask.read(r"\N9A-").places]
         [1, 10, 26, 1]
         """
         characters = iter(mask)

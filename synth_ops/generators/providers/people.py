@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.providers.arrow_text import digits, joined, where
+from synth_ops.generators.providers.pattern import PatternProvider
 from synth_ops.generators.providers.pools import pool, slugs, within
 from synth_ops.generators.providers.randomness import Integers, Stream, rows
-from synth_ops.generators.providers.request import Request
+from synth_ops.generators.providers.request import Provider, Request
 from synth_ops.kinds import role_of
 
 _DOMAINS = ("@example.com", "@example.org", "@example.net")
@@ -16,7 +17,6 @@ _SHORT_DOMAIN = "@x.test"
 """Domains that RFC 2606 reserves: no mail gets anywhere."""
 _INITIALS = "ABCDEFGHIJKLMNOPRSTVW"
 _FEWEST = 8
-_UNKNOWN_ROWS = 1_000_000
 
 
 class Person:
@@ -90,6 +90,12 @@ class NameProvider:
         )
 
 
+def name_provider(request: Request, part: str) -> Provider:
+    """Names; codes where names that must differ have no room for a number."""
+    room = None if request.limit is None else request.limit - _digits_of(request) - 1
+    return PatternProvider(request) if request.unique and room is not None and room < 1 else NameProvider(request, part)
+
+
 class AccountProvider:
     """E-mail addresses or user names: a person's name and the row's number, so no two are the same."""
 
@@ -129,4 +135,4 @@ class AccountProvider:
 
 def _digits_of(request: Request) -> int:
     """How many digits to keep free for the row's number: the same for every shard."""
-    return len(str(request.rows or _UNKNOWN_ROWS))
+    return len(str(request.expected_rows))

@@ -80,6 +80,9 @@ class PoolProvider:
     def of(cls, request: Request, component: str) -> PoolProvider | None:
         """The provider, or None where hardly any text fits the column."""
         texts = pool(component, request.locale, request.limit)
+        if request.unique and request.limit is not None and request.expected_rows > len(texts):
+            room = request.limit - len(f" {request.expected_rows // _FEWEST}")
+            texts = pool(component, request.locale, max(room, 0))
         return cls(request, texts) if len(texts) >= _FEWEST else None
 
     def values(self, start: int, count: int) -> pa.Array:

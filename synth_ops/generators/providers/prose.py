@@ -19,7 +19,6 @@ _CORPUS_WORDS = 200_000
 _SENTENCE = 9
 _DEFAULT_LENGTHS = ((24, 1.0), (48, 1.0), (72, 1.0))
 _FEWEST_WORDS = 16
-_UNKNOWN_ROWS = 10_000
 _FIRST_DAY, _DAYS = np.datetime64("2000-01-01"), 8_000
 _DAY_SECONDS = 86_400
 _DATE_LENGTH = len("2000-01-01")
@@ -97,7 +96,7 @@ def words_provider(request: Request) -> Provider:
     """Titles where there is room for two words, else made-up words, else codes."""
     limit = request.limit
     words = _title_words(request.locale, None if limit is None else (limit - 1) // 2)
-    enough = not request.unique or limit is None or len(words) ** 2 >= (request.rows or _UNKNOWN_ROWS)
+    enough = not request.unique or limit is None or len(words) ** 2 >= request.expected_rows
     if len(words) >= _FEWEST_WORDS and enough:
         return TitleProvider(request, words)
     if (limit is not None and limit < len("baba")) or request.rows > 85 ** ((limit or 8) // 2):

@@ -14,6 +14,7 @@ from synth_ops.generators.providers.randomness import Stream
 from synth_ops.generators.providers.shape import TextShape
 from synth_ops.metadata import Column
 
+_UNKNOWN_ROWS = 100_000
 _BITS: Mapping[str, int] = {
     "TINYINT": 7,
     "UTINYINT": 8,
@@ -75,6 +76,11 @@ class Request:
         """How many characters a value should have at most: as the source's values, inside the declared limit."""
         limits = [limit for limit in (self.hard_limit, self.shape.max_length if self.shape else None) if limit]
         return min(limits) if limits else None
+
+    @property
+    def expected_rows(self) -> int:
+        """How many rows to keep room for: the same number for every shard."""
+        return self.rows or _UNKNOWN_ROWS
 
     @property
     def largest(self) -> int:

@@ -77,7 +77,7 @@ def learn_shapes(connection: duckdb.DuckDBPyConnection, relation_sql: str, table
     wanted = [c for c in table.columns if c.kind in (Kind.PII, Kind.TEXT, Kind.ID) and c.name not in referring]
     if not wanted:
         return {}
-    (rows,) = connection.execute(f"SELECT count(*) FROM {relation_sql}").fetchone() or (0,)
+    rows = connection.execute(f"SELECT count(*) FROM {relation_sql}").fetchall()[0][0]
     step = max(1, rows // _VALUES)
     return {
         column.name: _learn(connection, relation_sql, column, step)

@@ -85,6 +85,8 @@ class Block:
         leaves = self.tree.apply(binned)
         drawn = np.empty(rows, dtype=np.int32)
         uniforms = generator.random((rows, _BACKOFF_LEVELS + 2))
+        if len(self.tree.feature) == 1:  # nothing to depend on: every code as often as its share says
+            uniforms[:, -1] = (generator.permutation(rows) + uniforms[:, -1]) / max(rows, 1)
         _draw(
             self.histogram_of[leaves],
             self.next_histogram,
@@ -131,7 +133,7 @@ def fit_block(
     return _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
 
 
-def _embed(size: int, ordered: bool, codes: Codes, generator: np.random.Generator) -> Floats:  # noqa: FBT001
+def _embed(size: int, ordered: bool, codes: Codes, generator: np.random.Generator) -> Floats:
     """A few numbers for each target code, whose variance is the impurity that trees lower.
 
     Ordered: the code's rank, and whether it is NULL. Two or three categories: one-hot. More: a random projection of the
@@ -178,8 +180,8 @@ def _squeeze(position: npt.NDArray[np.int64], counts: npt.NDArray[np.float64]) -
     ordered = np.zeros(len(position))
     ordered[position] = counts
     middle = np.cumsum(ordered) - ordered / 2
-    bins = np.minimum(middle * (BINS / max(ordered.sum(), 1.0)), BINS - 1).astype(np.uint8)
-    return bins[position]
+    bins: Bins = np.minimum(middle * (BINS / max(ordered.sum(), 1.0)), BINS - 1).astype(np.uint8)[position]
+    return bins
 
 
 def _binned(inputs: Sequence[Codes], bins: Bins, starts: npt.NDArray[np.int64], rows: int) -> Bins:
@@ -189,7 +191,7 @@ def _binned(inputs: Sequence[Codes], bins: Bins, starts: npt.NDArray[np.int64], 
     return result
 
 
-def _with_histograms(  # noqa: PLR0913
+def _with_histograms(
     tree: Tree,
     leaves: Codes,
     codes: Codes,
@@ -270,8 +272,8 @@ def _nearest_histogram(tree: Tree, histogram_of: Codes) -> Codes:
     return result
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, drawn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+@njit(cache=True, nogil=True)
+def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, drawn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     levels = uniforms.shape[1] - 1
     for row in range(histograms.shape[0]):
         histogram = histograms[row]

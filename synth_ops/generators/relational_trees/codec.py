@@ -29,6 +29,7 @@ _COVERED = 0.95
 _MOST_DECIMALS = 6
 _EXACT = 2.0**53
 _WIDEST = 2**61
+_DAYS_TO_2000 = 10_957
 _SPECIALS = (math.nan, math.inf, -math.inf)
 
 Subjects = npt.NDArray[np.int64] | None
@@ -80,6 +81,8 @@ class CategoryCodec:
 class NumberCodec:
     """Numbers, dates and times: as multiples of `step`, in atoms and bins, in order.
 
+    Where k subjects share nothing, code 1 stands for every value, and becomes one that comes from no data.
+
     Attributes:
         low, high: The range of each code from 1 on; equal for an atom. In units: the integer that stands for the value
             (days, microseconds, cents, ...), or the value itself where `continuous`.
@@ -100,7 +103,11 @@ class NumberCodec:
     @property
     def size(self) -> int:
         """Number of codes: NULL, the ranges, the specials."""
-        return len(self.low) + 1 + len(self.specials)
+        return self._first_special + len(self.specials)
+
+    @property
+    def _first_special(self) -> int:
+        return max(len(self.low), 1) + 1
 
     def encode(self, column: pa.ChunkedArray) -> Codes:
         """The code of every value; one outside all ranges gets the nearest."""
@@ -109,10 +116,9 @@ class NumberCodec:
         special = np.zeros(len(values), dtype=np.int32)
         if values.dtype.kind == "f":
             for number, which in enumerate(self.specials):
-                special[_matches(values, which)] = len(self.low) + 1 + number
+                special[_matches(values, which)] = self._first_special + number
             present = present & np.isfinite(values)
-        if len(self.low):
-            codes[present] = self._nearest(values[present]) + 1
+        codes[present] = self._nearest(values[present]) + 1 if len(self.low) else 1
         codes[special > 0] = special[special > 0]
         return codes
 
@@ -139,20 +145,18 @@ class NumberCodec:
 
     def units(self, codes: Codes, generator: np.random.Generator) -> npt.NDArray[Any]:
         """A number of units for every code that stands for a range; anything for the others."""
-        if not len(self.low):
-            return np.ones(len(codes), dtype=np.int64)
         index = np.clip(codes - 1, 0, len(self.low) - 1)
         low, high = self.low[index], self.high[index]
         uniform = generator.random(len(codes))
         if self.continuous:
-            return low + uniform * (high - low)
+            return np.asarray(low + uniform * (high - low))
         steps = (high - low) // self.step
-        drawn = np.minimum((uniform * (steps + 1.0)).astype(np.int64), steps)
-        return low + drawn * self.step
+        return np.asarray(low + np.minimum((uniform * (steps + 1.0)).astype(np.int64), steps) * self.step)
 
     def decode(self, codes: Codes, generator: np.random.Generator, arrow_type: pa.DataType) -> pa.Array:
         """A value of the column's type for every code; bins are drawn from uniformly."""
-        return self.from_units(self.units(codes, generator), codes, arrow_type)
+        units = self.units(codes, generator) if len(self.low) else np.full(len(codes), _neutral(arrow_type))
+        return self.from_units(units, codes, arrow_type)
 
     def from_units(self, units: npt.NDArray[Any], codes: Codes, arrow_type: pa.DataType) -> pa.Array:
         """Values from units, with NULL and the specials where the codes say so."""
@@ -160,7 +164,7 @@ class NumberCodec:
         if pa.types.is_floating(arrow_type):
             values = units / 10.0**self.scale if self.scale else units.astype(np.float64)
             for number, which in enumerate(self.specials):
-                values[codes == len(self.low) + 1 + number] = _SPECIALS[which]
+                values[codes == self._first_special + number] = _SPECIALS[which]
             return pa.array(values, mask=null).cast(arrow_type)
         return from_integers(units.astype(np.int64), null, arrow_type, self.scale)
 
@@ -295,8 +299,19 @@ def from_integers(
     return pa.array(units, mask=null).cast(arrow_type)
 
 
+def _neutral(arrow_type: pa.DataType) -> int:
+    """What stands for a value of which nothing may be known: the start of the year 2000, else one unit."""
+    if pa.types.is_date32(arrow_type):
+        return _DAYS_TO_2000
+    if pa.types.is_timestamp(arrow_type) or pa.types.is_date64(arrow_type):
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(arrow_type, "unit", "ms")]
+        return _DAYS_TO_2000 * 86_400 * per_second
+    return 1
+
+
 def _matches(values: npt.NDArray[Any], which: int) -> npt.NDArray[np.bool_]:
-    return np.isnan(values) if which == 0 else values == _SPECIALS[which]
+    found: npt.NDArray[np.bool_] = np.isnan(values) if which == 0 else values == _SPECIALS[which]
+    return found
 
 
 def _scale_of(column: pa.ChunkedArray) -> tuple[int, bool]:
@@ -312,7 +327,7 @@ def _scale_of(column: pa.ChunkedArray) -> tuple[int, bool]:
         scaled = values * 10.0**decimals
         if largest * 10.0**decimals >= _EXACT:
             break
-        if np.abs(scaled - np.rint(scaled)).max(initial=0.0) < 1e-6 * max(1.0, 10.0**decimals / 1e3):  # noqa: PLR2004
+        if np.abs(scaled - np.rint(scaled)).max(initial=0.0) < 1e-6 * max(1.0, 10.0**decimals / 1e3):
             return decimals, False
     return 0, True
 
@@ -364,8 +379,9 @@ def _ranges(values: npt.NDArray[Any], subjects: Subjects, k: int) -> tuple[npt.N
 def _bins(
     values: npt.NDArray[Any], counts: npt.NDArray[np.int64], support: npt.NDArray[np.int64], k: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Runs of neighbouring values with about equal rows, at least 2 k subjects each (support summed is a lower bound
-    only where subjects have one row, so twice k is asked for).
+    """Runs of neighbouring values with about equal rows, of at least 2 k subjects each.
+
+    A subject may stand behind several values of a run, so that support does not add up: twice k leaves room for it.
     """
     if not len(values):
         return values, values

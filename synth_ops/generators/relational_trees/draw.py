@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synth_ops.generators.providers import provider_for
 from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.learn import column_name, depth_name, reference_name, role_name, through
-from synth_ops.generators.relational_trees.model import Quota, ReferenceModel, TableModel, Target
+from synth_ops.generators.relational_trees.model import Quota, TableModel, Target
 from synth_ops.generators.relational_trees.references import (
     BROKEN,
     FIRST_GROUP,
@@ -29,7 +30,7 @@ from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.generators.relational_trees.unique import densify, identify, repeats, spread
-from synth_ops.metadata import Column, ForeignKey, Orphans
+from synth_ops.metadata import ForeignKey, Orphans
 
 _ROUNDS = 6
 _BROKEN_TRIES = 50
@@ -97,8 +98,7 @@ class TableDrawing:
             if target.name.startswith("column|") and self.made.structure.own_key_columns() & {target.name[7:]}:
                 self._draw_column(target)
         self._number_within_parents()
-        for key in self.made.structure.table.keys:
-            self._make_unique(key)
+        self.unique_all()
         for target in self.made.model.targets:
             self._draw_column(target)
 
@@ -286,19 +286,21 @@ class TableDrawing:
         return {name: _cast(tried[name].take(chosen), made.model.schema.field(name).type) for name in free}
 
     def _made_up(self, parent: Made, column: str, number: int, count: int, generator: np.random.Generator) -> pa.Array:
-        """Values of the form of a parent's key column, as many different ones as the source's broken references have."""
+        """Values that look like a parent's key, as many different ones as the source's broken references have."""
         codec, arrow_type = parent.model.codecs.get(column), parent.model.schema.field(column).type
         if isinstance(codec, NumberCodec) and len(codec.low):
             codes = generator.integers(1, len(codec.low) + 1, count).astype(np.int32)
             return codec.decode(codes, generator, arrow_type)
         if parent.model.makers[column] is Maker.LEARNED or column not in parent.model.schema.names:
             return pa.nulls(count, arrow_type)
-        distinct = max(self.made.model.references[number].broken_values, 1)
-        if parent.model.makers[column] is Maker.REFERENCE:
-            existing = parent.columns[column]
-            return existing.take(pa.array(generator.integers(0, len(existing), count)))
-        values = _cast(parent_provider(parent, column, self.seed).values(parent.rows, distinct), arrow_type)
-        return values.take(pa.array(generator.integers(0, distinct, count)))
+        existing = parent.columns[column]
+        if parent.model.makers[column] is Maker.PROVIDED:
+            distinct = max(self.made.model.references[number].broken_values, 1)
+            provider = parent_provider(parent, column, self.seed)
+            values = _cast(provider.values(parent.rows, 2 * distinct + 200), arrow_type)
+            fresh = values.filter(pc.invert(pc.is_in(values, value_set=existing)))[:distinct]
+            existing = fresh if len(fresh) else existing
+        return existing.take(pa.array(generator.integers(0, len(existing), count)))
 
     def _group_codes(self, number: int, parents: Rows) -> Codes:
         key = self.made.structure.table.foreign_keys[number]
@@ -418,8 +420,7 @@ class TableDrawing:
         start = int(codec.low.min())
         steps = (units - start) // codec.step
         room = max(int((codec.high.max() - start) // codec.step), 0)
-        widest = int(np.bincount(group).max(initial=0))
-        moved = spread(group, steps, 0, max(room, min(widest, 2 * room + 1)))
+        moved = spread(group, steps, 0, room)
         codes = codec.encode(
             _chunked(codec.from_units(start + moved * codec.step, np.ones(made.rows, np.int32), arrow_type))
         )
@@ -495,7 +496,7 @@ class TableDrawing:
         others = np.setdiff1d(np.arange(made.rows), np.array(list(public)))
         provider, start = parent_provider(made, column, self.seed), made.rows
         while len(others):
-            taken = pa.compute.is_in(result.take(pa.array(others)), value_set=kept).to_numpy(zero_copy_only=False)
+            taken = pc.is_in(result.take(pa.array(others)), value_set=kept).to_numpy(zero_copy_only=False)
             others = others[taken]
             if len(others):
                 result = _put(result, others, _cast(provider.values(start, len(others)), values.type))
@@ -583,7 +584,8 @@ def units_of(codec: NumberCodec, values: pa.Array) -> npt.NDArray[np.int64]:
     from synth_ops.generators.relational_trees.codec import to_floats_or_integers
 
     units, _ = to_floats_or_integers(_chunked(values), codec.scale, continuous=False)
-    return np.nan_to_num(units, posinf=0, neginf=0).astype(np.int64)
+    whole: npt.NDArray[np.int64] = np.nan_to_num(units, posinf=0, neginf=0).astype(np.int64)
+    return whole
 
 
 def parent_provider(made: Made, column: str, seed: int) -> Any:

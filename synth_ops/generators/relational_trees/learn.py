@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +50,9 @@ if TYPE_CHECKING:
     import duckdb
 
 _SOURCE = "source"
+_THREADS = min(os.cpu_count() or 1, 8)
 _MOST_INPUTS = 40
 _MOST_CONTEXT = 16
-_KEPT_SHARE = 0.5
 _SCREENING_ROWS = 10_000
 _SCREENING_BINS = 12
 
@@ -174,9 +176,7 @@ def _learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, le
         codec: Codec = PresenceCodec()
         if maker is Maker.LEARNED:
             codec = _fit_codec(values, learning.subjects, threshold(table.name, column.name), column.kind)
-            if isinstance(codec, CategoryCodec) and sum(codec.weights) < _KEPT_SHARE * (
-                len(values) - values.null_count
-            ):
+            if isinstance(codec, CategoryCodec) and not codec.values:
                 learning.makers[column.name] = Maker.PROVIDED
                 codec = PresenceCodec()
         codes = codec.encode(values)
@@ -199,8 +199,8 @@ def _match_parents(connection: duckdb.DuckDBPyConnection, learning: Learning) ->
         child = _read(connection, table.name, key.columns)
         parent = _read(connection, key.parent, key.parent_columns)
         learning.parents[number] = match_rows(child, parent)
-    for key in (table.primary_key, *table.uniques):
-        _find_rank(connection, learning, key)
+    for unique in table.keys:
+        _find_rank(connection, learning, unique)
 
 
 def _find_rank(connection: duckdb.DuckDBPyConnection, learning: Learning, key: tuple[str, ...]) -> None:
@@ -297,7 +297,7 @@ def _broken_values(connection: duckdb.DuckDBPyConnection, learning: Learning, ke
     if key.orphans is not Orphans.KEEP or not (parent_of == BROKEN).any():
         return 0
     values = _read(connection, learning.structure.table.name, [key.columns[-1]])[0]
-    return max(1, pc.count_distinct(values.filter(broken)).as_py())
+    return max(1, int(pc.count_distinct(values.filter(broken)).as_py()))
 
 
 def _find_public_keys(
@@ -324,7 +324,7 @@ def _find_public_keys(
 
 
 def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings: BlockSettings) -> Iterator[Target]:
-    """A block for every variable of a table, each from what is drawn before it."""
+    """A block for every variable of a table, each from what is drawn before it; several at a time."""
     made = learning.structure
     pool: dict[str, Variable] = {}
     if made.lookup:
@@ -332,14 +332,19 @@ def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings:
     if made.primary:
         number = learning.number(made.primary)
         pool |= seen_through(tables, learning, number, role_name(made.table.name, number))
+    jobs: list[tuple[str, Variable, dict[str, Variable]]] = []
     for key in made.references:
         number = learning.number(key)
-        yield _learn_target(reference_name(number), learning.variables[reference_name(number)], pool, settings)
-        pool[reference_name(number)] = learning.variables[reference_name(number)]
-        pool |= seen_through(tables, learning, number, "")
-    for name in drawing_order(learning):
-        yield _learn_target(name, learning.variables[name], pool, settings)
+        name = reference_name(number)
+        jobs.append((name, learning.variables[name], dict(pool)))
         pool[name] = learning.variables[name]
+        if not tables[key.parent].structure.lookup:
+            pool |= seen_through(tables, learning, number, "")
+    for name in drawing_order(learning):
+        jobs.append((name, learning.variables[name], dict(pool)))
+        pool[name] = learning.variables[name]
+    with ThreadPoolExecutor(_THREADS) as executor:
+        yield from executor.map(lambda job: _learn_target(job[0], job[1], job[2], settings), jobs)
 
 
 def drawing_order(learning: Learning) -> list[str]:
@@ -371,7 +376,12 @@ def seen_through(tables: Mapping[str, Learning], learning: Learning, number: int
 
 
 def visible(parent: Learning, role: str) -> list[str]:
-    """Which of a parent's variables a child may depend on: columns, references, and the role in this foreign key."""
+    """Which of a parent's variables a child may depend on: columns, references, and the role in this foreign key.
+
+    A lookup's rows keep their identity, but not their columns' values: of those, a child sees the role alone.
+    """
+    if parent.structure.lookup:
+        return [role] if role in parent.variables else []
     late = {reference_name(parent.number(key)) for key in parent.structure.deferred}
     names = [
         name

@@ -26,7 +26,9 @@ Weights = npt.NDArray[np.float64]
 
 
 def match_rows(child: Sequence[pa.ChunkedArray], parent: Sequence[pa.ChunkedArray]) -> Rows:
-    """The first parent row with the same values, for every child row: NO_PARENT where any is NULL, BROKEN where none is.
+    """The first parent row with the same values, for every child row.
+
+    NO_PARENT stands where any value is NULL, BROKEN where no parent has the values.
 
     Args:
         child: The columns of the foreign key.
@@ -44,7 +46,7 @@ def match_rows(child: Sequence[pa.ChunkedArray], parent: Sequence[pa.ChunkedArra
         parent_key = parent_key * span + _index(
             theirs if ours.type == theirs.type else theirs.cast(pa.string()), values
         )
-        distinct, dense = np.unique(np.concatenate([parent_key, child_key]), return_inverse=True)
+        _, dense = np.unique(np.concatenate([parent_key, child_key]), return_inverse=True)
         parent_key, child_key = dense[: len(parent_key)].astype(np.int64), dense[len(parent_key) :].astype(np.int64)
     first = np.full(int(max(parent_key.max(initial=-1), child_key.max(initial=-1))) + 1, BROKEN, dtype=np.int64)
     first[parent_key[::-1]] = np.arange(len(parent_key) - 1, -1, -1)
@@ -88,7 +90,7 @@ def group_parents(
 def _profiles(
     parent_of: Rows, parents: int, counts: Rows, child: Sequence[tuple[Variable, Codes]]
 ) -> npt.NDArray[np.float32]:
-    """What the children of each parent are like on the whole: their number, mean ranks, shares of frequent categories."""
+    """What the children of each parent are like: their number, mean ranks, shares of frequent categories."""
     columns = [np.log1p(counts).astype(np.float64)]
     divisor = np.maximum(counts, 1)
     most = max(1, 48 // max(len(child), 1))
@@ -98,8 +100,8 @@ def _profiles(
             rank = (np.cumsum(frequency) - frequency / 2) / max(len(codes), 1)
             columns.append(np.bincount(parent_of, weights=rank[codes], minlength=parents) / divisor)
             continue
-        for code in np.argsort(-frequency, kind="stable")[: min(_PROFILE_SHARES, most, described.size - 1)]:
-            columns.append(np.bincount(parent_of[codes == code], minlength=parents) / divisor)
+        frequent = np.argsort(-frequency, kind="stable")[: min(_PROFILE_SHARES, most, described.size - 1)]
+        columns.extend(np.bincount(parent_of[codes == code], minlength=parents) / divisor for code in frequent)
     return np.column_stack(columns).astype(np.float32)
 
 
@@ -190,12 +192,13 @@ def _apportion(members: Rows, quotas: Weights, rows: int, generator: np.random.G
     order = generator.permutation(len(members))
     running = np.concatenate([[0.0], np.cumsum(quotas[order]) * (rows / quotas.sum())])
     running[-1] = rows
-    counts = np.diff(np.floor(running + generator.random()).astype(np.int64))
+    edges: Rows = np.floor(running + generator.random()).astype(np.int64)
+    counts: Rows = edges[1:] - edges[:-1]
     chosen = np.repeat(members[order], counts)
     return generator.permutation(chosen)
 
 
-def _draw_within(  # noqa: PLR0913
+def _draw_within(
     strata: Rows,
     groups: Codes,
     quotas: Weights,

@@ -86,7 +86,7 @@ def _table_structure(
     put_off = tuple(key for key in table.foreign_keys if (table.name, key) in deferred)
     selves = tuple(key for key in table.foreign_keys if key.parent == table.name)
     now = [key for key in table.foreign_keys if key not in put_off and key not in selves]
-    primary = _primary(metadata, table, now, rows)
+    primary = _primary(metadata, now, rows)
     others = sorted((key for key in now if key != primary), key=lambda key: (-_shared(key, now), rows[key.parent]))
     filled = {name for key in table.foreign_keys for name in key.columns}
     return TableStructure(
@@ -100,9 +100,7 @@ def _table_structure(
     )
 
 
-def _primary(
-    metadata: Metadata, table: Table, candidates: list[ForeignKey], rows: Mapping[str, int]
-) -> ForeignKey | None:
+def _primary(metadata: Metadata, candidates: list[ForeignKey], rows: Mapping[str, int]) -> ForeignKey | None:
     """The finest parent that leads to a person, else the finest that is no lookup."""
 
     def leads_to_person(key: ForeignKey) -> bool:
@@ -140,4 +138,4 @@ def _maker(column: Column, schema: pa.Schema, filled: set[str]) -> Maker:
 
 def as_provided(column: Column) -> Column:
     """The column as providers know it: one that was to be learned, but has too little to keep, is made as text."""
-    return dataclasses.replace(column, kind=Kind.TEXT, provider="pattern") if column.kind in _LEARNED else column
+    return dataclasses.replace(column, kind=Kind.TEXT, provider="") if column.kind in _LEARNED else column

@@ -10,6 +10,7 @@ from numba import njit
 
 BINS = 256
 _STACK = 64
+_TINY = 1e-9
 
 Codes = npt.NDArray[np.int32]
 Bins = npt.NDArray[np.uint8]
@@ -62,7 +63,7 @@ def grow(inputs: Bins, targets: Floats, *, min_leaf: int, penalty: float) -> Tre
     return Tree(feature=feature, threshold=threshold, left=left, parent=parent)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _apply(inputs, feature, threshold, left, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for row in range(inputs.shape[1]):
         node = 0
@@ -71,7 +72,7 @@ def _apply(inputs, feature, threshold, left, leaves):  # type: ignore[no-untyped
         leaves[row] = node
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fill(histogram, inputs, targets, order, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     dimensions = targets.shape[1]
     histogram[:] = 0.0
@@ -86,7 +87,7 @@ def _fill(histogram, inputs, targets, order, start, end):  # type: ignore[no-unt
                 cell[d] += targets[row, d]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     dimensions = total.shape[0]
     base = 0.0
@@ -119,7 +120,7 @@ def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-d
     return best_gain, best_feature, best_bin
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _partition(column, split, order, start, end, spare):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     kept, moved = start, 0
     for position in range(start, end):
@@ -135,7 +136,20 @@ def _partition(column, split, order, start, end, spare):  # type: ignore[no-unty
     return kept
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
+def _variance(targets, order, start, end, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    size = end - start
+    squares = 0.0
+    for position in range(start, end):
+        for d in range(targets.shape[1]):
+            squares += targets[order[position], d] ** 2
+    variance = squares / size
+    for d in range(targets.shape[1]):
+        variance -= (total[d] / size) ** 2
+    return variance
+
+
+@njit(cache=True, nogil=True)
 def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Depth first, the smaller child first, so that few histograms live at once; the larger child's is a difference."""
     count, (rows, dimensions) = inputs.shape[0], targets.shape
@@ -161,17 +175,8 @@ def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  
             for d in range(dimensions):
                 total[d] += histogram[0, position, d]
         gain, best, split = _best_split(histogram, total, float(size), min_leaf)
-        if best >= 0:
-            squares = 0.0
-            for position in range(start, end):
-                for d in range(dimensions):
-                    squares += targets[order[position], d] ** 2
-            variance = squares / size
-            for d in range(dimensions):
-                variance -= (total[d] / size) ** 2
-            if gain <= penalty * variance + 1e-9:
-                best = -1
-        if best < 0 or depth >= _STACK:
+        noise = penalty * _variance(targets, order, start, end, total) + _TINY
+        if best < 0 or gain <= noise or depth >= _STACK:
             depth -= 1
             continue
         middle = _partition(inputs[best], split, order, start, end, spare)
