@@ -6,7 +6,6 @@ import json
 import resource
 import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ import typer
 
 from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.errors import GateFailedError, RecipeError, SynthOpsError
+from synth_ops.errors import GateFailedError, RecipeError, SynthOpsError, unforeseen
 from synth_ops.plan import STEPS
 from synth_ops.recipe import Recipe, load_recipe, parse_recipe, recipe_schema
 from synth_ops.store import Store
@@ -281,8 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted; what was live is live still, and the next run resumes", 130)
     except Exception as error:  # noqa: BLE001  the text of an unforeseen error may hold values: only its place is shown
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        _fail(f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}; please report it", 1)
+        _fail(str(unforeseen(error)), 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -19,6 +19,7 @@ _SUFFIXES = {
     ".sqlite3": "sqlite",
     ".db": "sqlite",
 }
+_CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _FILE_SCHEMES = ("duckdb", "sqlite", "parquet", "csv")
 
 
@@ -76,23 +77,26 @@ def parse_location(text: str, base: Path) -> Location:
     Raises:
         RecipeError: The scheme can't be told, or the URL is malformed.
     """
-    resolved = resolve_variables(text)
-    scheme, separator, _ = resolved.partition("://")
+    resolved = resolve_variables(text).strip()
+    if not resolved or "\0" in resolved:
+        raise RecipeError(
+            "a source or target is empty, or no path", "write a URL such as duckdb:///file.duckdb, or a path"
+        )
+    scheme, separator, rest = resolved.partition("://")
     if not separator:
-        path = (base / Path(resolved).expanduser()).absolute()
+        path = _absolute(base, resolved)
         return _file_location(_guess_scheme(path, text), path, resolved)
     scheme = scheme.lower()
     if scheme.partition("+")[0] not in _FILE_SCHEMES:
         return Location(scheme=scheme.partition("+")[0], path=None, url=resolved, label=_without_secrets(resolved))
-    parts = urlsplit(resolved)
-    if parts.netloc:
+    if not rest.startswith("/"):
         raise RecipeError(
             f"{scheme} URL with a host part", f"write {scheme}:///relative/path or {scheme}:////absolute/path"
         )
-    raw = resolved.partition("://")[2].partition("?")[0]
-    if len(raw) <= 1:
+    raw = rest[1:].partition("?")[0]
+    if not raw:
         raise RecipeError(f"{scheme} URL without a path", f"write {scheme}:///path")
-    return _file_location(scheme, (base / Path(raw[1:]).expanduser()).absolute(), resolved)
+    return _file_location(scheme, _absolute(base, raw), resolved)
 
 
 def overlap(one: Location, other: Location) -> bool:
@@ -105,6 +109,13 @@ def overlap(one: Location, other: Location) -> bool:
     return first in second.parents or second in first.parents
 
 
+def _absolute(base: Path, text: str) -> Path:
+    try:
+        return (base / Path(text).expanduser()).absolute()
+    except RuntimeError:
+        raise RecipeError(f"there is no home folder for {text.partition('/')[0]!r}", "write the whole path") from None
+
+
 def _file_location(scheme: str, path: Path, url: str) -> Location:
     return Location(
         scheme=scheme, path=Path(os.path.normpath(path)), url=url, label=f"{scheme}://{os.path.normpath(path)}"
@@ -112,18 +123,22 @@ def _file_location(scheme: str, path: Path, url: str) -> Location:
 
 
 def _guess_scheme(path: Path, text: str) -> str:
-    if path.suffix.lower() in _SUFFIXES:
-        scheme = _SUFFIXES[path.suffix.lower()]
-        return _scheme_by_header(path) or scheme
-    if path.is_dir():
-        suffixes = {entry.suffix.lower() for entry in path.iterdir()}
-        return "csv" if suffixes & {".csv", ".tsv", ".gz"} and ".parquet" not in suffixes else "parquet"
     by_header = _scheme_by_header(path)
-    if by_header:
-        return by_header
-    if not path.suffix:
-        return "parquet"
+    if by_header or path.suffix.lower() in _SUFFIXES:
+        return by_header or _SUFFIXES[path.suffix.lower()]
+    names = _names_in(path)
+    if names or not path.suffix:
+        return "csv" if names and all(name.endswith(_CSV_SUFFIXES) for name in names) else "parquet"
     raise RecipeError(f"can't tell what kind of database {text!r} is", "write a URL such as duckdb:///file")
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The table files in a folder and in its subfolders; none when it is no folder, or can't be read."""
+    try:
+        found = [*folder.iterdir(), *folder.glob("*/*")]
+    except OSError:
+        return []
+    return [entry.name.lower() for entry in found if entry.name.lower().endswith((".parquet", *_CSV_SUFFIXES))]
 
 
 def _scheme_by_header(path: Path) -> str:
@@ -139,9 +154,10 @@ def _scheme_by_header(path: Path) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
+    scheme = url.partition("://")[0]
     try:
+        parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        port = ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    except ValueError:  # its text may hold the password
+        return f"{scheme}://..."
+    return f"{scheme}://{parts.hostname or ''}{port}{parts.path}"

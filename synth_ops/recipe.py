@@ -7,9 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from synth_ops.errors import RecipeError
+from synth_ops.fingerprint import canonical_json
 from synth_ops.location import Location, parse_location
 from synth_ops.metadata import Kind, Orphans, did_you_mean
 
@@ -18,17 +29,37 @@ def _as_names(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
+def _some_and_different(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("a key needs at least one column")
+    if len(set(value)) < len(value):
+        raise ValueError("a key names a column twice")
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), AfterValidator(_not_empty)]
+def _plain_json(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError):
+        raise ValueError("settings are texts, finite numbers, booleans, lists and mappings of them") from None
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), AfterValidator(_some_and_different)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_means_the_default(cls, value: object) -> object:
+        """A key with nothing below it, as it stays behind when its lines are commented out, is as good as absent."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            return value
+        return {key: item for key, item in value.items() if item is not None or key not in cls.model_fields}
 
 
 class ColumnRecipe(_Section):
@@ -78,7 +109,7 @@ class GateRecipe(_Section):
     suites: tuple[str, ...] = ()
     """Great Expectations suites (JSON or YAML files, or folders of them) to run beside the built-in checks; a suite
     exported by `synth-ops suite` replaces the built-in one of its table."""
-    thresholds: Mapping[str, float] = Field(default_factory=dict)
+    thresholds: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Limits of single checks, by the name that the report shows, such as `fidelity.column_distance`."""
 
 
@@ -99,7 +130,7 @@ class Recipe(_Section):
     """Where to publish: the same kinds of URLs (but for csv). It must not be the source."""
     generator: str = "relational_trees"
     """The plug-in that learns and samples."""
-    generator_settings: Mapping[str, Any] = Field(default_factory=dict)
+    generator_settings: Annotated[Mapping[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict)
     """Settings of that plug-in."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The same snapshot, recipe and seed give the same bytes."""
@@ -155,12 +186,16 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"can't read recipe {file}: {_reason(error)}", "check the path") from None
     try:
-        document = yaml.safe_load(text)
+        document = _load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise RecipeError(
             f"recipe {file} is not YAML{where}: {getattr(error, 'problem', None) or 'bad syntax'}"
+        ) from None
+    except (ValueError, RecursionError):
+        raise RecipeError(
+            f"recipe {file} is not YAML: a value can't be read", "put dates and codes in quotes"
         ) from None
     name = file.stem if file.stem != "recipe" else (file.absolute().parent.name or "recipe")
     return parse_recipe(document, where=str(file)).at(file.absolute().parent, name)
@@ -190,6 +225,25 @@ def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     schema = Recipe.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "synth_ops recipe"}
+
+
+def _load_yaml(text: str) -> object:
+    """Read YAML, where a key that a mapping holds twice is an error: the first one would be lost."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> object:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands here twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    return yaml.load(text, Loader)  # noqa: S506  # a SafeLoader
 
 
 def _problem(item: Mapping[str, Any]) -> str:

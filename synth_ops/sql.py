@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth_ops.artifacts import TableData
@@ -36,6 +40,15 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def file_literal(path: Path) -> str:
+    """A file's path as a literal for DuckDB's readers, which take `*`, `?` and `[` for patterns.
+
+    >>> file_literal(Path("/data/[prod]/t.parquet"))
+    "'/data/[[]prod]/t.parquet'"
+    """
+    return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+
+
 def columns_sql(names: Sequence[str], prefix: str = "") -> str:
     """Quoted names, joined by commas.
 
@@ -54,6 +67,7 @@ def connect(*, memory_limit: str = "1GB", threads: int | None = None) -> Iterato
     connection = duckdb.connect(config={"memory_limit": memory_limit, "autoinstall_known_extensions": False})
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'synth-ops-duckdb'))}")
         if threads:
             connection.execute(f"SET threads = {int(threads)}")
         yield connection
@@ -63,7 +77,7 @@ def connect(*, memory_limit: str = "1GB", threads: int | None = None) -> Iterato
 
 def relation_sql(data: TableData, *, row_numbers: bool = False) -> str:
     """A table expression over a table's Parquet files."""
-    files = ", ".join(literal(str(path)) for path in data.files)
+    files = ", ".join(map(file_literal, data.files))
     suffix = ", file_row_number = true" if row_numbers else ""
     return f"read_parquet([{files}], hive_partitioning = false{suffix})"
 

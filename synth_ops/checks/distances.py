@@ -22,8 +22,7 @@ class Coded:
     """A column of both databases as small integers.
 
     Attributes:
-        source, copy: A code a row; 0 is NULL, the last one is what too few rows of the source have (no generator may
-            learn it, so in the source it does not count).
+        source, copy: A code a row; 0 is NULL, the last one is what too few subjects of the source have.
         cells: How many codes there are.
     """
 
@@ -47,20 +46,46 @@ class Distance:
     n: int
 
 
-def total_variation(coded: Coded) -> Distance | None:
-    """Half the sum of the differences between the shares of all codes; None when the source has nothing to learn."""
-    learnable = np.bincount(coded.source, minlength=coded.cells).astype(float)
-    learnable[-1] = 0
-    n, m = int(learnable.sum()), len(coded.copy)
-    if not n or n == learnable[NULL_CODE] < len(coded.source):
+def total_variation(coded: Coded, size: float) -> Distance | None:
+    """Half the sum of the differences between the shares of all codes.
+
+    What too few subjects have, a generator may replace by anything: by rare values of its own, or by known ones.
+
+    Args:
+        coded: The column, or pair.
+        size: How many independent draws the noisier of the samples amounts to.
+
+    Returns:
+        None when the source has no value that may be learned.
+    """
+    n, m = len(coded.source), len(coded.copy)
+    expected = np.bincount(coded.source, minlength=coded.cells) / max(n, 1)
+    if not n or (expected[-1] and not expected[1:-1].any()):
         return None
-    expected = learnable / n
     if not m:
         return Distance(value=1.0, allowance=0.0, n=0)
     seen = np.bincount(coded.copy, minlength=coded.cells) / m
-    size = _effective(n, m)
+    rare = min(expected[-1], seen[-1])
+    known = expected[1:-1].sum()
+    if known:
+        expected[1:-1] *= (known + expected[-1] - rare) / known
+    expected[-1] = rare
     allowance = float(np.sqrt(expected).sum()) / math.sqrt(math.pi * size) + _SIGMAS / math.sqrt(size)
     return Distance(value=float(np.abs(expected - seen).sum()) / 2, allowance=allowance, n=min(n, m))
+
+
+def common_size(n: float, m: float) -> float:
+    """The size of two equal samples that are as noisy as these, compared with each other; 1 when one is empty.
+
+    >>> common_size(100, 300)
+    150.0
+    """
+    return 2 / (1 / n + 1 / m) if n and m else 1.0
+
+
+def rare_share(coded: Coded) -> float:
+    """The share of the source's rows that hold a value which too few subjects have."""
+    return float(np.mean(coded.source == coded.cells - 1)) if len(coded.source) else 0.0
 
 
 def pair(first: Coded, second: Coded) -> Coded:
@@ -74,15 +99,19 @@ def pair(first: Coded, second: Coded) -> Coded:
     return Coded(source=joined(first.source, second.source), copy=joined(first.copy, second.copy), cells=cells + 1)
 
 
-def kolmogorov_smirnov(source: Values, copy: Values) -> Distance:
-    """The largest difference between two distribution functions; NaN stands for NULL and lies below all numbers."""
+def kolmogorov_smirnov(source: Values, copy: Values, size: float) -> Distance:
+    """The largest difference between two distribution functions; NaN stands for NULL and lies below all numbers.
+
+    Args:
+        source, copy: Numbers.
+        size: How many independent draws the noisier of the samples amounts to.
+    """
     if not len(copy):
         return Distance(value=1.0, allowance=0.0, n=0)
     one, other = _sorted(source), _sorted(copy)
     points = np.concatenate([one, other])
     left = np.searchsorted(one, points, side="right") / len(one)
     right = np.searchsorted(other, points, side="right") / len(other)
-    size = _effective(len(one), len(other))
     return Distance(
         value=float(np.abs(left - right).max()), allowance=(_SIGMAS + 1) / math.sqrt(size), n=min(len(one), len(other))
     )
@@ -96,14 +125,14 @@ def histogram_distance(source: Mapping[float, int], copy: Mapping[float, int]) -
     points = sorted({*source, *copy})
     left = np.cumsum([source.get(point, 0) for point in points]) / n
     right = np.cumsum([copy.get(point, 0) for point in points]) / m
-    allowance = (_SIGMAS + 1) / math.sqrt(_effective(n, m))
+    allowance = (_SIGMAS + 1) / math.sqrt(common_size(n, m))
     return Distance(value=float(np.abs(left - right).max()), allowance=allowance, n=min(n, m))
 
 
 def binned(source: Values, copy: Values, bins: int) -> Coded:
     """Numbers by the source's quantiles; none of them is rare."""
-    known = source[~np.isnan(source)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else np.empty(0)
+    known = np.sort(source[~np.isnan(source)])
+    edges = np.unique(known[len(known) * np.arange(1, bins) // bins]) if len(known) else known
 
     def codes(values: Values) -> Codes:
         found = np.searchsorted(edges, values, side="left") + 1
@@ -133,8 +162,3 @@ def _category_codes(values: Any, known: Any, most: int) -> Codes:
 
 def _sorted(values: Values) -> Values:
     return np.sort(np.where(np.isnan(values), -np.inf, values))
-
-
-def _effective(n: int, m: int) -> float:
-    """The common size of two samples that are as noisy as these, compared with each other."""
-    return 2 / (1 / n + 1 / m)

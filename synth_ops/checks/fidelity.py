@@ -6,44 +6,22 @@ import itertools
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import replace
 
 from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity
-from synth_ops.checks.distances import (
-    Coded,
-    Distance,
-    binned,
-    categorised,
-    histogram_distance,
-    kolmogorov_smirnov,
-    pair,
-    total_variation,
-)
+from synth_ops.checks.comparison import ComparedColumn, compare
+from synth_ops.checks.distances import Distance, histogram_distance, pair, rare_share, total_variation
 from synth_ops.checks.suites import reference_name
-from synth_ops.checks.views import COPY, SOURCE, Views, learned_columns, limit, measured, open_views, view_sql
-from synth_ops.metadata import Column, ForeignKey, Kind, Table
+from synth_ops.checks.views import COPY, SOURCE, Views, limit, measured, open_views, view_sql
+from synth_ops.metadata import ForeignKey, Table
 from synth_ops.ports import CheckContext
 
 _COLUMN, _MEAN_COLUMN = "fidelity.column_distance", "fidelity.mean_column_distance"
 _PAIR, _MEAN_PAIR = "fidelity.pair_distance", "fidelity.mean_pair_distance"
 _CARDINALITY = "fidelity.cardinality"
-_MIN_ROWS = 5
-_CATEGORIES, _PAIR_CELLS, _PAIRS, _SHOWN_PAIRS = 100, 10, 60, 5
-_NUMBER_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN")
-_TIME_TYPES = ("DATE", "TIME", "INTERVAL")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    """One column: how far it is off, and how it stands in pairs."""
-
-    name: str
-    distance: Distance
-    coded: Coded
+_PAIRS, _SHOWN_PAIRS = 60, 5
+_MOST_RARE = 0.1
 
 
 class FidelityCheck:
@@ -83,23 +61,15 @@ class FidelityCheck:
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
         started = time.perf_counter()
-        columns = learned_columns(table)
-        if not columns:
-            return []
-        samples = [_sample(views, schema, table, columns) for schema in (SOURCE, COPY)]
-        compared = [
-            (column, _compare(views, table, column, *(sample.column(column.name) for sample in samples)))
-            for column in columns
-        ]
-        found = [measure for _, measure in compared if measure]
-        if not found:
+        compared = compare(views, table)
+        if not compared.columns:
             return []
         context, defaults = views.context, self.thresholds
-        single = [(f"{table.name}.{each.name}", each.distance) for each in found]
+        single = [(f"{table.name}.{each.name}", each.distance) for each in compared.columns]
         pairs = [
             (f"{table.name}({one.name}, {other.name})", distance)
-            for one, other in _chosen_pairs(found, f"{context.seed}/{table.name}")
-            if (distance := total_variation(pair(one.coded, other.coded)))
+            for one, other in _chosen_pairs(compared.columns, f"{context.seed}/{table.name}")
+            if (distance := total_variation(pair(one.coded, other.coded), compared.size))
         ]
         worst = sorted(pairs, key=lambda named: named[1].allowance - named[1].value)[:_SHOWN_PAIRS]
         evidence = [
@@ -126,61 +96,10 @@ class FidelityCheck:
         )
 
 
-def _sample(views: Views, schema: str, table: Table, columns: Sequence[Column]) -> Any:
-    expressions = ", ".join(
-        f"{_number_sql(column) or _text_sql(column)} AS {sql.quote(column.name)}" for column in columns
-    )
-    return _arrow(views, f"SELECT {expressions} FROM ({views.sample_sql(schema, table.name)})")
-
-
-def _number_sql(column: Column) -> str:
-    """A column as floating-point numbers (times: microseconds); empty for categories."""
-    name = sql.quote(column.name)
-    if column.kind is Kind.CATEGORICAL:
-        return ""
-    if column.type.startswith(_TIME_TYPES):
-        return f"CAST(epoch_us({name}) AS DOUBLE)"
-    if column.type.startswith(_NUMBER_TYPES):
-        return f"CAST({name} AS DOUBLE)"
-    if column.kind is Kind.DATETIME:
-        return f"CAST(epoch_us(TRY_CAST({name} AS TIMESTAMP)) AS DOUBLE)"
-    return f"TRY_CAST({name} AS DOUBLE)"
-
-
-def _text_sql(column: Column) -> str:
-    return f"CAST({sql.quote(column.name)} AS VARCHAR)"
-
-
-def _compare(views: Views, table: Table, column: Column, source: Any, copy: Any) -> _Measured | None:
-    """None for a column whose values are all too rare to be learned."""
-    if _number_sql(column):
-        numbers, others = (each.to_numpy(zero_copy_only=False).astype(float) for each in (source, copy))
-        if np.count_nonzero(~np.isnan(numbers)) < _MIN_ROWS and not np.isnan(numbers).all():
-            return None
-        distance: Distance | None = kolmogorov_smirnov(numbers, others)
-        coded = binned(numbers, others, _PAIR_CELLS)
-    else:
-        known = _frequent_values(views, table, column)
-        distance = total_variation(categorised(source, copy, known, _CATEGORIES))
-        coded = categorised(source, copy, known, _PAIR_CELLS)
-    return _Measured(name=column.name, distance=distance, coded=coded) if distance else None
-
-
-def _frequent_values(views: Views, table: Table, column: Column) -> Any:
-    """The values that enough of all the source's rows have, the most frequent first."""
-    present = f"{sql.quote(column.name)} IS NOT NULL"
-    values = f"SELECT {_text_sql(column)} AS v FROM {view_sql(SOURCE, table.name)} WHERE {present}"
-    query = f"SELECT v FROM ({values}) GROUP BY v HAVING count(*) >= {_MIN_ROWS} ORDER BY count(*) DESC, v"
-    return _arrow(views, query).column("v")
-
-
-def _arrow(views: Views, query: str) -> Any:
-    table: Any = views.connection.sql(query).to_arrow_table()
-    return table.combine_chunks()
-
-
-def _chosen_pairs(columns: Sequence[_Measured], seed: str) -> list[tuple[_Measured, _Measured]]:
-    pairs = list(itertools.combinations(columns, 2))
+def _chosen_pairs(columns: Sequence[ComparedColumn], seed: str) -> list[tuple[ComparedColumn, ComparedColumn]]:
+    """Pairs of those columns that hold few rare values: what replaces these stands in no relation to the rest."""
+    usable = [column for column in columns if rare_share(column.coded) <= _MOST_RARE]
+    pairs = list(itertools.combinations(usable, 2))
     return pairs if len(pairs) <= _PAIRS else random.Random(seed).sample(pairs, _PAIRS)  # noqa: S311  no secret
 
 

@@ -25,8 +25,10 @@ _LONG_PII = (
     "(contains(v, '@') OR (length(v) >= 8 AND length(regexp_replace(v, '[^0-9]', '', 'g')) >= 4 "
     "AND NOT regexp_matches(v, '^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}')))"
 )
-_SMALL_LISTS = frozenset({"first_name", "last_name", "city", "state", "country", "postcode", "company", "job"})
+_SMALL_LISTS = frozenset({"first_name", "last_name", "city", "postcode", "company", "job"})
 """Providers that draw from lists so short that real values come up by chance."""
+_ENUMERATIONS = frozenset({"state", "country"})
+"""Providers that have no values but the real ones."""
 _MIN_DISTINCT = 20
 _SPACE_SAMPLE = 2_000
 _DENSE = 0.5
@@ -201,7 +203,7 @@ def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str
     evidence = [search.leaked(counts, chance)]
     if is_key:
         evidence += search.key_overlap(counts.others_found, counts.others)
-    if column.kind is Kind.PII:
+    if column.kind is Kind.PII and column.provider not in _ENUMERATIONS:
         evidence += search.value_overlap(counts, small_list=column.provider in _SMALL_LISTS)
     return evidence
 

@@ -8,7 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity
-from synth_ops.checks.views import COPY, SOURCE, Views, is_text, learned_columns, stands_alone, value_sql, view_sql
+from synth_ops.checks.views import (
+    COPY,
+    SOURCE,
+    Views,
+    is_text,
+    learned_columns,
+    stands_alone,
+    subjects_of,
+    value_sql,
+    view_sql,
+)
 from synth_ops.metadata import Column, ForeignKey, Metadata, Table
 from synth_ops.sql import K_SUBJECTS
 
@@ -27,7 +37,7 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
 
     Values that a CHECK lists are public, and so are those of rows that k subjects refer to (an airport, a product).
     """
-    rows, subjects = _subjects_sql(views.metadata, table)
+    rows, subjects = subjects_of(views.metadata, table.name)
     name = f"CAST({sql.quote(column.name)} AS VARCHAR)"
     listed = sorted({text for check in table.checks for text in _TEXT_LITERAL.findall(check.expression)})
     public = " UNION ALL ".join([*_referred_values(views.metadata, table, column), *(f"SELECT '{t}'" for t in listed)])
@@ -49,23 +59,29 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
 
 
 def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
-    """Whether the copy's smallest and largest values lie inside the k-th ones of the source's subjects."""
+    """How many of the copy's values lie where fewer than k of the source's subjects do, at either end.
+
+    Values beyond all real ones are nobody's: a generator that may not show any real value made them up.
+    """
     columns = [each for each in learned_columns(table) if not is_text(each) and each.type != "BOOLEAN"]
     if not columns:
         return []
-    ends = _subject_ends(views.metadata, table, columns)
+    k = K_SUBJECTS
     bounds = ", ".join(
-        f"min(low{i}, {K_SUBJECTS})[{K_SUBJECTS}] AS low{i}, max(high{i}, {K_SUBJECTS})[{K_SUBJECTS}] AS high{i}, "
-        f"count(low{i}) AS n{i}"
+        f"min(low{i}) AS lowest{i}, min(low{i}, {k})[{k}] AS low{i}, max(high{i}, {k})[{k}] AS high{i}, "
+        f"max(high{i}) AS highest{i}, count(low{i}) AS n{i}"
         for i in range(len(columns))
     )
-    own = ", ".join(f"min({value_sql(c)}) AS min{i}, max({value_sql(c)}) AS max{i}" for i, c in enumerate(columns))
+    values = ", ".join(f"{value_sql(column)} AS v{i}" for i, column in enumerate(columns))
     beyond = ", ".join(
-        f"CAST(min{i} < low{i} AS INTEGER) + CAST(max{i} > high{i} AS INTEGER), n{i}" for i in range(len(columns))
+        f"count(*) FILTER (WHERE v{i} >= lowest{i} AND v{i} < low{i} OR v{i} <= highest{i} AND v{i} > high{i}), "
+        f"any_value(CASE WHEN low{i} IS NOT NULL THEN n{i} END)"
+        for i in range(len(columns))
     )
     # compared in the database, so that no value leaves it
     found = views.row(
-        f"SELECT {beyond} FROM (SELECT {bounds} FROM ({ends})), (SELECT {own} FROM {view_sql(COPY, table.name)})"
+        f"SELECT {beyond} FROM (SELECT {bounds} FROM ({_subject_ends(views.metadata, table, columns)})) "
+        f"LEFT JOIN (SELECT {values} FROM {view_sql(COPY, table.name)}) ON true"
     )
     return [
         Evidence(
@@ -74,10 +90,10 @@ def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Ev
             value=float(count),
             n=int(subjects),
             maximum=limits[_EXTREMES],
-            detail=f"ends of the copy that lie beyond the {K_SUBJECTS}th subject's value",
+            detail=f"values of the copy between those of the {k - 1} subjects at either end of the source",
         )
         for column, count, subjects in zip(columns, found[::2], found[1::2], strict=True)
-        if count is not None
+        if subjects is not None
     ]
 
 
@@ -86,7 +102,7 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> l
     columns = _informative(views, table)
     if len(columns) < _MIN_COLUMNS:
         return []
-    rows, _ = _subjects_sql(views.metadata, table)
+    rows, _ = subjects_of(views.metadata, table.name)
     key = f"hash({sql.columns_sql([column.name for column in columns])}) AS h"
     groups = (
         f"SELECT count(*) AS n, min(s) IS DISTINCT FROM max(s) OR count(*) > count(s) AND count(*) > 1 AS twins "
@@ -128,7 +144,7 @@ def referred_rows(metadata: Metadata, table: Table, value: str) -> Iterator[str]
         value: A SQL expression over `p`, a row of that table.
     """
     for child, key in metadata.children(table.name):
-        rows, subjects = _subjects_sql(metadata, child)
+        rows, subjects = subjects_of(metadata, child.name)
         match = _match(key)
         yield (
             f"SELECT v FROM (SELECT {value} AS v, c.{sql.SUBJECT} FROM {view_sql(SOURCE, table.name)} p "
@@ -145,17 +161,9 @@ def _match(key: ForeignKey) -> str:
     return " AND ".join(f"p.{sql.quote(there)} = c.{sql.quote(here)}" for here, there in pairs)
 
 
-def _subjects_sql(metadata: Metadata, table: Table) -> tuple[str, str]:
-    """The source's rows with their subjects, and how to count those of a group; a row of nobody known counts as one."""
-    if stands_alone(metadata, table.name):
-        return f"(SELECT *, NULL::UBIGINT AS {sql.SUBJECT} FROM {view_sql(SOURCE, table.name)})", "count(*)"
-    subjects = f"count(DISTINCT {sql.SUBJECT}) + count(*) FILTER (WHERE {sql.SUBJECT} IS NULL)"
-    return f"({sql.subjects_sql(metadata, table.name, SOURCE)})", subjects
-
-
 def _subject_ends(metadata: Metadata, table: Table, columns: Sequence[Column]) -> str:
     """A query for every subject's smallest and largest value of each column."""
-    rows, _ = _subjects_sql(metadata, table)
+    rows, _ = subjects_of(metadata, table.name)
     alone = ", ".join(f"{value_sql(c)} AS low{i}, {value_sql(c)} AS high{i}" for i, c in enumerate(columns))
     if stands_alone(metadata, table.name):
         return f"SELECT {alone} FROM {rows}"

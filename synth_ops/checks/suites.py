@@ -27,7 +27,7 @@ _SLACK_SIGMAS = 3
 _SEVERITIES = ("critical", "warning", "info")
 
 
-def suite_for(table: Table, rows: float, band: float = ROW_BAND) -> dict[str, Any]:
+def suite_for(table: Table, rows: float, band: float | None = None) -> dict[str, Any]:
     """The built-in integrity suite of a table.
 
     References with `orphans: keep` are not in it: they are judged against the source's own share.
@@ -35,10 +35,10 @@ def suite_for(table: Table, rows: float, band: float = ROW_BAND) -> dict[str, An
     Args:
         table: Its metadata.
         rows: How many rows are expected: the source's times the scale.
-        band: How far the row count may be off, as a share; at least 5 rows, and three standard deviations of a count
-            of that size.
+        band: How far the row count may be off, as a share. By default 5 %, but at least 5 rows and three standard
+            deviations of a count of that size.
     """
-    slack = max(band * rows, _MIN_SLACK_ROWS, _SLACK_SIGMAS * math.sqrt(rows))
+    slack = max(ROW_BAND * rows, _MIN_SLACK_ROWS, _SLACK_SIGMAS * math.sqrt(rows)) if band is None else band * rows
     low, high = max(math.floor(rows - slack), int(rows >= 1)), math.ceil(rows + slack)
     expectations = [
         _expectation(table, "row_count", "expect_table_row_count_to_be_between", min_value=low, max_value=high),

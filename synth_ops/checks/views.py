@@ -101,6 +101,17 @@ def value_sql(column: Column, owner: str = "") -> str:
     return name
 
 
+def subjects_of(metadata: Metadata, table: str) -> tuple[str, str]:
+    """The source's rows with their subjects, as a table expression, and the aggregate that counts those of a group.
+
+    A row of nobody known counts as one.
+    """
+    if stands_alone(metadata, table):
+        return f"(SELECT *, NULL::UBIGINT AS {sql.SUBJECT} FROM {view_sql(SOURCE, table)})", "count(*)"
+    count = f"(count(DISTINCT {sql.SUBJECT}) + count(*) FILTER (WHERE {sql.SUBJECT} IS NULL))"
+    return f"({sql.subjects_sql(metadata, table, SOURCE)})", count
+
+
 def stands_alone(metadata: Metadata, table: str) -> bool:
     """Whether every row of a table is its own subject."""
     return not subject_path(metadata, table)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth_ops.errors import SourceError
-from synth_ops.sql import literal, quote
+from synth_ops.sql import file_literal, literal, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,11 +58,12 @@ def csv_sql(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str
                 f"CSV files {files[0].name!r} and {file.name!r} have different header lines",
                 "part files of one table need the same columns",
             )
-    paths = ", ".join(literal(str(path)) for path in files)
+    paths = ", ".join(map(file_literal, files))
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     text = (
         f"read_csv([{paths}], auto_detect = false, columns = {{{columns}}}, delim = {literal(delimiter)}, "
-        "quote = '\"', escape = '\"', header = true, null_padding = false, ignore_errors = false, strict_mode = true)"
+        "quote = '\"', escape = '\"', header = true, null_padding = false, ignore_errors = false, strict_mode = true, "
+        "hive_partitioning = false)"
     )
     conversions = _conversions(connection, text, names)
     selected = ", ".join(
@@ -73,28 +74,31 @@ def csv_sql(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str
 
 def _conversions(connection: duckdb.DuckDBPyConnection, text: str, names: Sequence[str]) -> dict[str, str]:
     """How to convert each column that is not text: found on the first rows, then held against all of them."""
-    waiting = {name: list(range(len(_TYPES))) for name in names}
-    first_rows = f"(SELECT * FROM {text} LIMIT {_SAMPLE_ROWS})"
-    for option in range(len(_TYPES)):
-        failing = set(names) - _holding(connection, first_rows, dict.fromkeys(names, option), if_empty=True)
-        for name in failing:
-            waiting[name].remove(option)
+    possible = _possible_types(connection, text)
+    waiting = {name: possible.get(name, list(range(len(_TYPES)))) for name in names}
     found: dict[str, str] = {}
     while trial := {name: options.pop(0) for name, options in waiting.items() if options and name not in found}:
-        for name in _holding(connection, text, trial, if_empty=False):
+        for name in _holding(connection, text, trial):
             found[name] = _TYPES[trial[name]][2]
     return found
 
 
-def _holding(connection: duckdb.DuckDBPyConnection, text: str, trial: dict[str, int], *, if_empty: bool) -> set[str]:
-    """Those columns of which all values that are not NULL meet a type's condition."""
+def _possible_types(connection: duckdb.DuckDBPyConnection, text: str) -> dict[str, list[int]]:
+    """The types that the first rows allow, for every column that has a value there."""
+    tests = ", ".join(f"bool_and({condition.replace('{c}', 'value')})" for _, condition, _ in _TYPES)
+    cells = f"UNPIVOT (SELECT * FROM {text} LIMIT {_SAMPLE_ROWS}) ON COLUMNS(*) INTO NAME name VALUE value"
+    rows = connection.execute(f"SELECT name, {tests} FROM ({cells}) GROUP BY name").fetchall()
+    return {name: [option for option, holds in enumerate(results) if holds] for name, *results in rows}
+
+
+def _holding(connection: duckdb.DuckDBPyConnection, text: str, trial: dict[str, int]) -> list[str]:
+    """Those columns of which some values are not NULL and all of these meet a type's condition."""
     tests = ", ".join(
-        f"coalesce(bool_and({_TYPES[option][1].replace('{c}', quote(name))}) FILTER ({quote(name)} IS NOT NULL), "
-        f"{if_empty})"
+        f"coalesce(bool_and({_TYPES[option][1].replace('{c}', quote(name))}) FILTER ({quote(name)} IS NOT NULL), false)"
         for name, option in trial.items()
     )
     ((*results,),) = connection.execute(f"SELECT {tests} FROM {text}").fetchall()
-    return {name for name, holds in zip(trial, results, strict=True) if holds}
+    return [name for name, holds in zip(trial, results, strict=True) if holds]
 
 
 def _header(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from synth_ops.metadata import Metadata, Table
 from synth_ops.sources.csv_dialect import csv_sql
 from synth_ops.sources.duckdb_types import read_columns, reflect_columns, type_warnings
 from synth_ops.sources.files_on_disk import digest, path_of, require_file, require_folder, unreadable
-from synth_ops.sql import connect, literal
+from synth_ops.sql import connect, file_literal
 
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 
@@ -39,7 +39,7 @@ class FileFormat:
 
 
 def _parquet_sql(_: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> str:
-    return f"read_parquet([{', '.join(literal(str(path)) for path in files)}])"
+    return f"read_parquet([{', '.join(map(file_literal, files))}], hive_partitioning = false)"
 
 
 def _parquet_required(files: Sequence[Path]) -> frozenset[str]:

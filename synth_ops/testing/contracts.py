@@ -200,14 +200,14 @@ class TargetContract:
             assert live_mark(place) == number
 
     def test_readers_see_whole_generations(self, place: TargetPlace, tmp_path: Path) -> None:
-        """Never a mix of two, never nothing, through thirty swaps."""
+        """Never a mix of two, never nothing, through ten swaps."""
         publish_marked(place, tmp_path, 1)
         seen: list[set[int]] = []
         failures: list[Exception] = []
         done = threading.Event()
 
         def read() -> None:
-            while not done.is_set():
+            while not done.wait(0.01):
                 try:
                     seen.append(_marks(place))
                 except Exception as failure:  # noqa: BLE001 - whatever a reader meets is the finding
@@ -217,7 +217,7 @@ class TargetContract:
         for reader in readers:
             reader.start()
         try:
-            for number in range(2, 31):
+            for number in range(2, 11):
                 publish_marked(place, tmp_path, number)
             place.target().rollback()
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -62,12 +61,12 @@ def test_the_schedule_starts_the_job_that_refreshes_the_target(night, definition
     assert night.generations() == night.artifacts()["copy"]
 
 
+@pytest.mark.long
 def test_every_step_may_run_in_a_process_of_its_own(night, repository, dagster_instance):
     job = ["job", "execute", "-f", "assets/definitions.py", "-j", "refresh_test_database"]
     finished = subprocess.run(
         [sys.executable, "-m", "dagster", *job],
         cwd=repository,
-        env={**os.environ},
         capture_output=True,
         text=True,
         check=False,

@@ -24,46 +24,38 @@ HEAVY = [
     "sqlglot",
     "torch",
 ]
+LIGHT = ["airflow", "artifacts", "cli", "errors", "metadata", "plan", "ports", "recipe", "registry", "run", "store"]
 PROBE = """
-import json, sys, time
+import json, sys
 {before}
-known, started = set(sys.modules), time.perf_counter()
+known = set(sys.modules)
 {statement}
-seconds = time.perf_counter() - started
-print(json.dumps([seconds, sorted({{name.partition('.')[0] for name in set(sys.modules) - known}})]))
+print(json.dumps(sorted({{name.partition('.')[0] for name in set(sys.modules) - known}})))
 """
 
 
-def cost_of(statement: str, before: str = "", **environment: str) -> tuple[float, set[str]]:
-    """Seconds, the best of three, and the top-level packages that a statement loads in a fresh process."""
+def loaded_by(statement: str, before: str = "", **environment: str) -> set[str]:
+    """The top-level packages that a statement loads in a fresh process, beyond those that are there before."""
     program = PROBE.format(before=before, statement=statement)
-    runs = []
-    for _ in range(3):
-        finished = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-        )
-        runs.append(json.loads(finished.stdout.splitlines()[-1]))
-    return min(seconds for seconds, _ in runs), set(runs[0][1])
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return set(json.loads(finished.stdout.splitlines()[-1]))
 
 
-def test_importing_synth_ops_costs_nothing():
-    seconds, packages = cost_of("import synth_ops")
-    assert seconds <= 0.15
-    assert not packages & {*HEAVY, "pydantic", "yaml", "upath"}
+def test_importing_synth_ops_loads_nothing_else():
+    assert "pandas" in loaded_by("import pandas")
+    assert {name for name in loaded_by("import synth_ops") if name not in sys.stdlib_module_names} == {"synth_ops"}
 
 
-@pytest.mark.parametrize(
-    "module", ["recipe", "artifacts", "ports", "plan", "registry", "store", "run", "airflow", "errors", "metadata"]
-)
+@pytest.mark.parametrize("module", LIGHT)
 def test_the_contracts_load_nothing_heavy(module):
-    _, packages = cost_of(f"import synth_ops.{module}")
-    assert not packages & set(HEAVY)
+    assert not loaded_by(f"import synth_ops.{module}") & set(HEAVY)
 
 
-def test_parsing_a_dag_adds_little_to_airflow(repository, tmp_path):
+def test_parsing_a_dag_adds_nothing_heavy_to_airflow(repository, tmp_path):
     statement = f"import runpy; runpy.run_path({str(repository / 'dags' / 'nightly_refresh.py')!r})"
-    seconds, packages = cost_of(statement, before="import airflow.sdk", AIRFLOW_HOME=str(tmp_path), PATH="")
-    assert seconds <= 0.5
+    packages = loaded_by(statement, before="import airflow.sdk", AIRFLOW_HOME=str(tmp_path), PATH="")
+    assert "synth_ops" in packages
     assert not packages & set(HEAVY) - {"airflow"}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
-import runpy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,9 +40,13 @@ def test_what_users_copy_is_short_and_explained(repository, file):
 
 
 @pytest.mark.parametrize("file", ["dags/nightly_refresh.py", "assets/definitions.py"])
-def test_the_default_recipe_is_there(repository, file, monkeypatch):
-    monkeypatch.delenv("SYNTH_OPS_RECIPE", raising=False)
-    assert runpy.run_path(str(repository / file))["EXAMPLE"].is_file()
+def test_the_default_recipe_is_there(repository, file, tmp_path):
+    program = f"import runpy; print(runpy.run_path({str(repository / file)!r})['EXAMPLE'])"
+    environment = {"AIRFLOW_HOME": str(tmp_path), "PATH": ""}
+    finished = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(finished.stdout.splitlines()[-1]).is_file()
 
 
 def test_dagster_modules_keep_their_annotations(repository):

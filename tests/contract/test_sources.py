@@ -37,7 +37,7 @@ CHILD = """CREATE TABLE child (
 STATEMENTS = [
     ORDER,
     CHILD,
-    "CREATE TABLE nothing (id INTEGER, name VARCHAR(20))",
+    'CREATE TABLE "nothing" (id INTEGER, name VARCHAR(20))',
     "CREATE TABLE single (id INTEGER, empty VARCHAR(20))",
     "CREATE TABLE wide ({})".format(", ".join(f'"{name}" INTEGER' for name in WIDE)),
     """INSERT INTO "order" VALUES (1, 'Hauptstraße', 1.5), (2, 'O''Hara', NULL), (1, '日本', -0.25)""",
@@ -157,6 +157,16 @@ class TestEverySource:
         with pytest.raises(SourceError, match="there is no"):
             open_source(scheme, path).state()
         assert not path.exists()
+
+    def test_paths_that_look_like_patterns(self, warehouse, tmp_path):
+        scheme, path = warehouse
+        for name in ("g=[1]*?'", "g=1xy'"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            (tmp_path / name).mkdir()
+            copy(path, tmp_path / name / path.name)
+        metadata, tables, _ = read_all(scheme, tmp_path / "g=[1]*?'" / path.name)
+        assert metadata.table("single").column_names == ("id", "empty")
+        assert tables["single"].num_rows == 1
 
     def test_no_path(self, warehouse):
         with pytest.raises(SourceError, match="names no file"):
@@ -330,7 +340,7 @@ class TestDuckDB:
     def test_locked_by_a_writer(self, tmp_path):
         path = build("duckdb", tmp_path, ["CREATE TABLE t (a INTEGER)"])
         with duckdb.connect(str(path)):
-            program = f"import duckdb; duckdb.connect({str(path)!r}); print('open', flush=True); input()"
+            program = f"import duckdb; c = duckdb.connect({str(path)!r}); print('open', flush=True); input()"
             assert isinstance(failure("duckdb", path), SourceUnavailableError)
         with subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -530,7 +540,7 @@ class TestSQLite:
         writer.close()
         assert isinstance(error, SourceUnavailableError)
 
-    def test_a_path_that_looks_like_a_query(self, tmp_path):
+    def test_a_path_that_looks_like_a_url(self, tmp_path):
         folder = tmp_path / "a?mode=rwc#%41"
         folder.mkdir()
         assert read_all("sqlite", build("sqlite", folder))[1]["single"].num_rows == 1

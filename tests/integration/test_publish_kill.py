@@ -78,7 +78,7 @@ MARKS = {
     "duckdb": """
 import duckdb, sys
 def marks(place):
-    with duckdb.connect(place, read_only=True) as connection:
+    with duckdb.connect(place, read_only=True, config={'threads': 1}) as connection:
         return connection.execute("SELECT publication FROM first UNION SELECT publication FROM second").fetchall()
 """,
     "sqlite": """
@@ -101,7 +101,7 @@ told = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
 seen, torn, reads = set(), 0, 0
 print("started", flush=True)
-while not told.is_set():
+while not told.wait(0.03):
     found = marks(sys.argv[1])
     reads, torn = reads + 1, torn + (len(found) != 1)
     seen |= {mark for mark, in found}

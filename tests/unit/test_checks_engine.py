@@ -100,7 +100,7 @@ def test_what_raises_inside_is_failed_evidence_without_values(caplog, capfd):
     ],
 )
 def test_a_malformed_expectation_is_refused_by_name(expectation, part, caplog):
-    with pytest.raises(RecipeError, match="mine.json") as caught:
+    with pytest.raises(RecipeError, match=r"mine\.json") as caught:
         refuse_malformed([expectation], where="mine.json")
     assert expectation["type"] in str(caught.value)
     assert part in str(caught.value)

@@ -236,7 +236,7 @@ def test_a_users_own_suite_runs_beside_the_built_in_one(tmp_path):
 def test_a_malformed_suite_is_refused_by_file(tmp_path, text, message):
     path = tmp_path / "orders.json"
     path.write_text(text)
-    with pytest.raises(RecipeError, match="orders.json") as caught:
+    with pytest.raises(RecipeError, match=r"orders\.json") as caught:
         load_suites([path])
     assert message in str(caught.value)
 

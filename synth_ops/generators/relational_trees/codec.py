@@ -275,7 +275,7 @@ def to_floats_or_integers(
             return values, present
         scaled = values * 10.0**scale
         if np.isfinite(scaled).all():
-            return np.rint(scaled).astype(np.int64), present
+            return np.clip(np.rint(scaled), -_WIDEST, _WIDEST).astype(np.int64), present
         return np.where(np.isfinite(scaled), np.rint(scaled), scaled), present
     if pa.types.is_boolean(kind) or pa.types.is_date32(kind) or pa.types.is_time32(kind):
         column = column.cast(pa.int32() if not pa.types.is_boolean(kind) else pa.int8())

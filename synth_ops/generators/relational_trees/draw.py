@@ -141,25 +141,26 @@ class TableDrawing:
         generator = self.stream("cardinality", number)
         quota = self._quotas(parent, number, generator)
         counts = np.floor(quota + generator.random(parent.rows)).astype(np.int64)
-        most = 1 if self._at_most_one(key) else np.iinfo(np.int64).max
+        most = self._most_children(key)
         counts = np.clip(counts, 0, most)
         missing = total - int(counts.sum())
         if missing > 0:
-            open_to_more = np.flatnonzero(counts < most)
-            weights = quota[open_to_more] + 1e-3
-            if most == 1:
-                missing = min(missing, len(open_to_more))
-                added = generator.choice(open_to_more, missing, replace=False, p=weights / weights.sum())
-            else:
-                added = generator.choice(open_to_more, missing, p=weights / weights.sum())
+            room = np.repeat(np.arange(parent.rows), np.minimum(most - counts, missing))
+            weights = quota[room] + 1e-3
+            missing = min(missing, len(room))
+            added = generator.choice(room, missing, replace=False, p=weights / weights.sum(), shuffle=False)
             counts += np.bincount(added, minlength=parent.rows)
         elif missing < 0:
             ranked = np.repeat(np.arange(parent.rows), counts)
             counts -= np.bincount(generator.choice(ranked, -missing, replace=False), minlength=parent.rows)
         return counts
 
-    def _at_most_one(self, key: ForeignKey) -> bool:
-        return any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys)
+    def _most_children(self, key: ForeignKey) -> int:
+        """One where the foreign key is a key itself; else what k parents have at least."""
+        if any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys):
+            return 1
+        high = self.made.model.references[self.made.number(key)].quota.codec.high
+        return int(high.max()) if len(high) else self.made.model.rows
 
     def _quotas(self, parent: Made, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
         """Children wanted by each parent row."""
@@ -608,6 +609,8 @@ def _chunked(values: pa.Array) -> pa.ChunkedArray:
 def _cast(values: pa.Array, arrow_type: pa.DataType) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if pa.types.is_decimal(arrow_type) and pa.types.is_integer(values.type):
+        values = values.cast(pa.string())  # Arrow casts an int64 straight to a decimal of 19 whole digits only
     return values if values.type == arrow_type else values.cast(arrow_type)
 
 

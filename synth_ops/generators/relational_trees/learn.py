@@ -241,7 +241,8 @@ def _learn_references(
             groups, count = group_parents(parent_of, parent.rows, own, k=K_SUBJECTS, single=parent.structure.lookup)
             role = Variable(codes=groups + 1, size=count + 1, ordered=False)
             parent.variables[role_name(table.name, number)] = role
-            codes = np.where(parent_of >= 0, groups[np.maximum(parent_of, 0)] + FIRST_GROUP, NULL).astype(np.int32)
+            codes = np.full(len(parent_of), NULL, np.int32)
+            codes[parent_of >= 0] = groups[parent_of[parent_of >= 0]] + FIRST_GROUP
             broken = ORPHAN if key.orphans is Orphans.KEEP else -1
             codes[parent_of == BROKEN] = broken
             if any(name in table.required for name in key.columns):

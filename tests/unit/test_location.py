@@ -1,0 +1,138 @@
+"""Where sources and targets are, under any spelling."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+import duckdb
+import pytest
+
+from synth_ops.errors import RecipeError
+from synth_ops.location import Location, overlap, parse_location, resolve_variables
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "path"),
+    [
+        ("duckdb:///a.duckdb", "duckdb", "a.duckdb"),
+        ("duckdb:///sub/../a.db", "duckdb", "a.db"),
+        ("SQLite:///a b.db?mode=ro", "sqlite", "a b.db"),
+        ("parquet:///folder/", "parquet", "folder"),
+        ("csv:///.", "csv", ""),
+        ("a.duckdb", "duckdb", "a.duckdb"),
+        ("./a.sqlite3", "sqlite", "a.sqlite3"),
+        (" folder ", "parquet", "folder"),
+        ("#odd[name].ddb", "duckdb", "#odd[name].ddb"),
+    ],
+)
+def test_relative_files(text, scheme, path, tmp_path):
+    location = parse_location(text, tmp_path)
+    assert (location.scheme, location.path) == (scheme, tmp_path / path)
+    assert location.label == f"{scheme}://{tmp_path / path}"
+
+
+def test_absolute_files_and_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert parse_location(f"duckdb:///{tmp_path}/x.duckdb", tmp_path / "elsewhere").path == tmp_path / "x.duckdb"
+    assert parse_location("~/x.db", tmp_path).path == tmp_path / "home" / "x.db"
+    assert parse_location("sqlite:///~/x.db", tmp_path).path == tmp_path / "home" / "x.db"
+
+
+def test_kind_from_content_before_suffix(tmp_path):
+    sqlite3.connect(tmp_path / "really_sqlite.duckdb").execute("CREATE TABLE t (a)").connection.close()
+    duckdb.connect(str(tmp_path / "really_duckdb.db")).close()
+    duckdb.connect(str(tmp_path / "plain.dat")).close()
+    assert parse_location("really_sqlite.duckdb", tmp_path).scheme == "sqlite"
+    assert parse_location("really_duckdb.db", tmp_path).scheme == "duckdb"
+    assert parse_location("plain.dat", tmp_path).scheme == "duckdb"
+
+
+@pytest.mark.parametrize(
+    ("files", "scheme"),
+    [
+        (["a.parquet", "b.csv"], "parquet"),
+        (["a.csv", "README.md"], "csv"),
+        (["a.tsv.gz"], "csv"),
+        (["t/1.csv", "t/2.csv"], "csv"),
+        (["t/1.parquet"], "parquet"),
+        (["backup.tar.gz"], "parquet"),
+        ([], "parquet"),
+    ],
+)
+def test_kind_of_a_folder(files, scheme, tmp_path):
+    folder = tmp_path / "data.v1"
+    for name in files or ["nothing"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    if files == ["backup.tar.gz"] or not files:
+        folder = folder.rename(tmp_path / "data")
+    assert parse_location(folder.name, tmp_path).scheme == scheme
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "a\0b", "file.xyz", "duckdb://", "duckdb:///", "duckdb://host/x", "duckdb://[x", "~no.one/x.db"],
+)
+def test_what_is_no_location(text, tmp_path):
+    with pytest.raises(RecipeError) as caught:
+        parse_location(text, tmp_path)
+    assert caught.value.hint
+
+
+def test_a_name_longer_than_the_file_system_allows(tmp_path):
+    assert parse_location("x" * 5000, tmp_path).scheme == "parquet"
+
+
+def test_secrets_are_never_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    for text in (
+        "postgresql://bob:${PASSWORD}@db:5432/live?sslkey=${PASSWORD}",
+        "postgresql+psycopg://bob:${PASSWORD}@db/live",
+        "postgresql://bob:${PASSWORD}@[db/live",
+        "postgresql://bob:${PASSWORD}@db:${PASSWORD}/live",
+    ):
+        location = parse_location(text, tmp_path)
+        assert location.scheme == "postgresql"
+        assert location.path is None
+        assert "hunter2" in location.url
+        assert "hunter2" not in f"{location!r} {location} {location.label} {location.places}"
+    assert parse_location("postgresql://bob@db:5432/live", tmp_path).label == "postgresql://db:5432/live"
+
+
+def test_variables():
+    assert resolve_variables("${A}/${B}", {"A": "${B}", "B": "2"}) == "${B}/2"
+    with pytest.raises(RecipeError, match="not set: X, Y"):
+        resolve_variables("${Y}${X}${A}", {"A": ""})
+
+
+class TestOverlap:
+    def location(self, path) -> Location:
+        return Location(scheme="duckdb", path=path, url=str(path), label=str(path))
+
+    def test_one_file_under_many_names(self, tmp_path):
+        file = tmp_path / "a.duckdb"
+        file.touch()
+        (tmp_path / "folder").mkdir()
+        os.link(file, tmp_path / "hard.duckdb")
+        (tmp_path / "soft.duckdb").symlink_to(file)
+        (tmp_path / "linked").symlink_to(tmp_path)
+        for name in ("a.duckdb", "folder/../a.duckdb", "hard.duckdb", "soft.duckdb", "linked/a.duckdb"):
+            assert overlap(self.location(file), self.location(tmp_path / name)), name
+        assert not overlap(self.location(file), self.location(tmp_path / "b.duckdb"))
+
+    def test_files_that_do_not_exist_yet(self, tmp_path):
+        (tmp_path / "linked").symlink_to(tmp_path)
+        assert overlap(self.location(tmp_path / "new.db"), self.location(tmp_path / "linked" / "new.db"))
+
+    def test_one_inside_the_other(self, tmp_path):
+        inner, outer = self.location(tmp_path / "a" / "b"), self.location(tmp_path / "a")
+        assert overlap(inner, outer)
+        assert overlap(outer, inner)
+        assert not overlap(self.location(tmp_path / "ab"), outer)
+
+    def test_urls(self):
+        live = Location(scheme="pg", path=None, url="pg://u:1@db/live", label="pg://db/live")
+        same = Location(scheme="pg", path=None, url="pg://v:2@db/live", label="pg://db/live")
+        assert overlap(live, same)
+        assert not overlap(live, Location(scheme="pg", path=None, url="pg://db/test", label="pg://db/test"))
