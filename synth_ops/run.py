@@ -184,7 +184,7 @@ def export_suites(
     from synth_ops.checks.integrity import export_suites as export
 
     snapshot = run_step(recipe, "snapshot", store=store, progress=progress).ref
-    return list(export(read_snapshot(store, snapshot), folder))
+    return list(export(read_snapshot(store, snapshot), folder, scale=recipe.scale))
 
 
 _Made = tuple[ArtifactRef, bool, dict[str, Any]]

@@ -36,7 +36,7 @@ class PrivacyCheck:
                 for check, subject, measure in self._measurements(views, table):
                     started = time.perf_counter()
                     found = measured(measure, check=check, subject=subject)
-                    seconds = time.perf_counter() - started
+                    seconds = (time.perf_counter() - started) / max(len(found), 1)
                     evidence.extend(replace(each, seconds=seconds, seed=context.seed) for each in found)
         return evidence
 

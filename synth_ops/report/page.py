@@ -97,13 +97,15 @@ def write_report(
     )
     environment.filters.update(number=_number, percent=_percent, limit=_limit)
     blocking = [outcome for outcome in outcomes if _blocks(outcome)]
+    parts = _table_parts(snapshot, copy, outcomes)
     html = environment.get_template(_TEMPLATE).render(
         verdict=verdict,
         reasons=blocking[:_SHOWN_REASONS],
         more_reasons=max(len(blocking) - _SHOWN_REASONS, 0),
         warnings=[outcome for outcome in outcomes if not outcome.passed and not _blocks(outcome)],
         families=_families(outcomes),
-        parts=_table_parts(snapshot, copy, outcomes),
+        parts=parts,
+        widest=max(parts, key=_drawn_columns).table.name if parts else "",
         others=[outcome for outcome in outcomes if not _table_of(outcome.evidence, snapshot.metadata.table_names)],
         total=len(outcomes),
         snapshot=snapshot,
@@ -170,6 +172,10 @@ def _table_parts(snapshot: Snapshot, copy: SyntheticCopy, outcomes: Sequence[Out
                 )
             )
     return parts
+
+
+def _drawn_columns(part: _TablePart) -> int:
+    return sum(bool(plot.real or plot.distribution.categories) for plot in part.plots)
 
 
 def _plots(

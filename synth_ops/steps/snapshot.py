@@ -15,6 +15,7 @@ from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
 from synth_ops.ports import Progress, ProgressListener, Source
 from synth_ops.recipe import Recipe, TableRecipe
+from synth_ops.sql import connect, relation_sql
 from synth_ops.store import Store
 
 
@@ -56,6 +57,8 @@ def take_snapshot(
             overrides={name: table.columns for name, table in recipe.tables.items()},
             subjects={name: table.subject for name, table in recipe.tables.items() if table.subject is not None},
         )
+        metadata, unreadable = _without_unreadable_checks(metadata, tables)
+        warnings += unreadable
         body: dict[str, Any] = {
             "metadata": metadata.to_json(),
             "tables": tables_to_json(folder, tables),
@@ -65,9 +68,37 @@ def take_snapshot(
         ref = ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=fingerprint("snapshot", __version__, body, digests))
         known_content = store.exists(ref)
         store.write(ref, body, folder)
-    if state:
+    if state and state == source.state():  # nobody wrote to it meanwhile
         store.remember(*key, state, ref=ref)
     return ref, known_content
+
+
+def _without_unreadable_checks(metadata: Metadata, tables: Mapping[str, TableData]) -> tuple[Metadata, list[str]]:
+    """Leave out CHECKs that DuckDB can't evaluate on the data: nothing could hold a copy to them."""
+    import duckdb
+
+    kept, warnings = [], []
+    with connect() as connection:
+        for table in metadata.tables:
+            readable = []
+            for check in table.checks:
+                try:
+                    broken = connection.sql(
+                        f"SELECT count(*) FROM {relation_sql(tables[table.name])} WHERE NOT ({check.expression})"
+                    ).fetchall()[0][0]
+                except duckdb.Error:
+                    warnings.append(
+                        f"{table.name}: a CHECK on ({', '.join(check.columns)}) can't be read: not enforced"
+                    )
+                    continue
+                readable.append(check)
+                if broken:
+                    warnings.append(f"{table.name}: {broken:,} rows break a CHECK on ({', '.join(check.columns)})")
+            lost = len(table.checks) - len(readable)
+            kept.append(
+                dataclasses.replace(table, checks=tuple(readable), unsupported_checks=table.unsupported_checks + lost)
+            )
+    return Metadata(tables=tuple(kept)), warnings
 
 
 def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:

@@ -11,7 +11,7 @@ from numba import njit
 
 from synth_ops.generators.relational_trees.tree import BINS, Bins, Codes, Floats, Tree, grow
 
-_EMBEDDING = 6
+_EMBEDDING = 12
 _BACKOFF_LEVELS = 2
 _FIT_SMOOTHING = 10.0
 
@@ -42,9 +42,9 @@ class BlockSettings:
         grow_rows: At most so many rows, drawn at random, grow the tree; all rows fill its leaves.
     """
 
-    min_leaf: int = 100
+    min_leaf: int = 50
     alpha: float = 20.0
-    penalty: float = 4.0
+    penalty: float = 1.0
     grow_rows: int = 200_000
 
 

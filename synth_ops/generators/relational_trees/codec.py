@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.tree import Codes
 
-K_SUBJECTS = 5
 _MOST_CATEGORIES = 10_000
-_MOST_ATOMS = 1_500
+_MOST_ATOMS = 20_000
 _BINS = 400
 _ATOM_SHARE = 1 / 300
 _COVERED = 0.95

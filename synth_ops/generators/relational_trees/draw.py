@@ -145,14 +145,24 @@ class TableDrawing:
         counts = np.clip(counts, 0, most)
         missing = total - int(counts.sum())
         if missing > 0:
-            room = np.repeat(np.arange(parent.rows), np.minimum(most - counts, missing))
-            weights = quota[room] + 1e-3
-            missing = min(missing, len(room))
-            added = generator.choice(room, missing, replace=False, p=weights / weights.sum(), shuffle=False)
-            counts += np.bincount(added, minlength=parent.rows)
+            counts = self._give_more(counts, quota, missing, most, generator)
         elif missing < 0:
             ranked = np.repeat(np.arange(parent.rows), counts)
             counts -= np.bincount(generator.choice(ranked, -missing, replace=False), minlength=parent.rows)
+        return counts
+
+    def _give_more(
+        self, counts: Rows, quota: npt.NDArray[np.float64], missing: int, most: int, generator: np.random.Generator
+    ) -> Rows:
+        for _ in range(_ROUNDS):
+            room = np.flatnonzero(counts < most)
+            if missing <= 0 or not len(room):
+                break
+            weights = quota[room] + 1e-3
+            more = np.bincount(generator.choice(room, missing, p=weights / weights.sum()), minlength=len(counts))
+            given = np.minimum(counts + more, most) - counts
+            counts = counts + given
+            missing -= int(given.sum())
         return counts
 
     def _most_children(self, key: ForeignKey) -> int:
@@ -324,9 +334,27 @@ class TableDrawing:
 
     def _draw_target(self, target: Target, rows: Rows | None = None, purpose: str = "draw") -> Codes:
         made = self.made
-        codes = [made.codes[name] if rows is None else made.codes[name][rows] for name in target.inputs]
+
+        def given(name: str, of: Rows | None = rows) -> Codes:
+            return made.codes[name] if of is None else made.codes[name][of]
+
         count = made.rows if rows is None else len(rows)
-        return target.block.draw(codes, count, self.stream(purpose, target.name))
+        generator = self.stream(purpose, target.name)
+        codes = target.block.draw([given(name) for name in target.inputs], count, generator)
+        if target.rule:
+            exact = target.rule.apply([given(name) for name in target.rule.inputs])
+            codes = np.where(exact >= 0, exact, codes)
+        for _ in range(_ROUNDS if target.guards else 0):
+            wrong = np.zeros(count, dtype=bool)
+            for name, guard in target.guards.items():
+                implied = guard.apply([codes])
+                wrong |= (implied >= 0) & (implied != given(name))
+            again = np.flatnonzero(wrong)
+            if not len(again):
+                break
+            inputs = [given(name)[again] for name in target.inputs]
+            codes[again] = target.block.draw(inputs, len(again), generator)
+        return codes
 
     def _draw_column(self, target: Target) -> None:
         if target.name in self.made.codes:
@@ -342,12 +370,18 @@ class TableDrawing:
             made.columns[column] = decode(made.model, column, codes, self.stream("value", column))
 
     def redraw(self, rows: Rows, columns: Sequence[str], attempt: int) -> None:
-        """Draw learned columns of some rows again, in order."""
+        """Draw learned columns of some rows again, in order, and what follows from them by a rule."""
         made = self.made
+        changed: set[str] = set()
+        keys = made.structure.own_key_columns() - set(columns)
         for target in made.model.targets:
             column = target.name.removeprefix("column|")
-            if column == target.name or column not in columns or made.model.makers[column] is not Maker.LEARNED:
+            follows = target.rule is not None and bool(changed & set(target.rule.inputs))
+            if column == target.name or not (column in columns or follows) or column in keys:
                 continue
+            if made.model.makers[column] is not Maker.LEARNED:
+                continue
+            changed.add(target.name)
             codes = self._draw_target(target, rows, f"again {attempt}")
             made.codes[target.name][rows] = codes
             values = decode(made.model, column, codes, self.stream("value again", attempt, column))
@@ -411,55 +445,75 @@ class TableDrawing:
     def _spread_column(self, key: tuple[str, ...], column: str) -> None:
         made = self.made
         codec = made.model.codecs[column]
-        if not isinstance(codec, NumberCodec) or codec.continuous or not len(codec.low):
+        if not isinstance(codec, NumberCodec) or codec.continuous:
             return
-        others = [made.columns[name] for name in key if name != column]
-        group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
+        present = np.flatnonzero(made.columns[column].is_valid().to_numpy(zero_copy_only=False))
+        others = [made.columns[name].take(pa.array(present)) for name in key if name != column]
+        group = identify(others)[0] if others else np.zeros(len(present), np.int64)
         arrow_type = made.model.schema.field(column).type
-        null = made.columns[column].is_null().to_numpy(zero_copy_only=False)
         units = units_of(codec, made.columns[column])
-        start = int(codec.low.min())
-        steps = (units - start) // codec.step
-        room = max(int((codec.high.max() - start) // codec.step), 0)
-        moved = spread(group, steps, 0, room)
-        codes = codec.encode(
-            _chunked(codec.from_units(start + moved * codec.step, np.ones(made.rows, np.int32), arrow_type))
+        start, room = codec.span(units[present], int(np.bincount(group).max(initial=1)), arrow_type)
+        moved = spread(group, (units[present] - start) // codec.step, 0, room)
+        units[present] = start + moved * codec.step
+        codes = np.zeros(made.rows, np.int32)
+        codes[present] = codec.encode(
+            _chunked(codec.from_units(units[present], np.ones(len(present), np.int32), arrow_type))
         )
-        codes[null] = 0
         made.codes[column_name(column)] = codes
-        made.columns[column] = codec.from_units(start + moved * codec.step, codes, arrow_type)
+        made.columns[column] = codec.from_units(units, codes, arrow_type)
 
     def _movable_reference(self, key: tuple[str, ...]) -> ForeignKey | None:
-        """The foreign key to pick anew: the last that fills a part of the key and nothing that another one fills."""
-        made = self.made
-        candidates = [each for each in made.structure.references if set(each.columns) & set(key)]
-        for each in reversed(candidates):
-            rest = {name for other in made.structure.table.foreign_keys if other != each for name in other.columns}
-            if not set(each.columns) & rest:
-                return each
-        return None
+        """The foreign key to pick anew: the last of those that fill a part of the key all by themselves."""
+        candidates = [each for each in self.made.structure.references if self.filled_by(each) & set(key)]
+        return candidates[-1] if candidates else None
+
+    def filled_by(self, key: ForeignKey) -> set[str]:
+        """The columns that a foreign key fills and no other one."""
+        others = (each for each in self.made.structure.table.foreign_keys if each != key)
+        return set(key.columns) - {name for other in others for name in other.columns}
 
     def _pick_again(
         self, key: tuple[str, ...], reference: ForeignKey, again: npt.NDArray[np.bool_], attempt: int
     ) -> None:
         """A few fresh draws; then the next parents that the rest of the key does not have yet."""
-        made, number = self.made, self.made.number(reference)
-        rows = np.flatnonzero(again)
         if attempt < _ROUNDS - 2:
-            codes = self._draw_target(self.targets[reference_name(number)], rows, f"again {attempt}")
-            made.parents[number][rows] = self._pick(reference, number, codes, rows, f"pick again {attempt}")
+            self.pick_again(reference, np.flatnonzero(again), attempt)
         else:
-            others = [made.columns[name] for name in key if name not in reference.columns]
-            group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
-            chosen = np.flatnonzero(made.parents[number] >= 0)
-            shuffle = self.stream("spread", number).permutation(self.others[reference.parent].rows)
-            place = np.empty_like(shuffle)
-            place[shuffle] = np.arange(len(shuffle))
-            moved = spread(densify(group[chosen]), place[made.parents[number][chosen]], 0, len(shuffle) - 1)
-            made.parents[number][chosen] = shuffle[moved]
+            self._spread_parents(key, reference)
+
+    def pick_again(self, reference: ForeignKey, rows: Rows, attempt: int) -> None:
+        """Draw other parents for some rows; what other foreign keys fill stays."""
+        made, number = self.made, self.made.number(reference)
+        self.fixed -= self.filled_by(reference)
+        codes = self._draw_target(self.targets[reference_name(number)], rows, f"again {attempt}")
+        made.parents[number][rows] = self._pick(reference, number, codes, rows, f"pick again {attempt}")
+        self._refill(reference, number)
+
+    def _spread_parents(self, key: tuple[str, ...], reference: ForeignKey) -> None:
+        """Move rows to the next parents that the rest of the key does not have yet and that agree with it."""
+        made, number = self.made, self.made.number(reference)
+        own = self.filled_by(reference)
+        self.fixed -= own
+        chosen = np.flatnonzero(made.parents[number] >= 0)
+        others = [made.columns[name].take(pa.array(chosen)) for name in key if name not in own]
+        group = identify(others)[0] if others else np.zeros(len(chosen), np.int64)
+        parents = self.others[reference.parent].rows
+        _, theirs = self._strata(reference, chosen[:0])
+        stratum = np.zeros(parents, np.int64) if theirs is None else theirs
+        order = np.lexsort((self.stream("spread", number).permutation(parents), stratum))
+        first = np.searchsorted(stratum[order], stratum, "left")
+        last = np.searchsorted(stratum[order], stratum, "right") - 1
+        place = np.empty(parents, np.int64)
+        place[order] = np.arange(parents)
+        held = made.parents[number][chosen]
+        moved = spread(densify(group), place[held] - first[held], 0, last[held] - first[held])
+        made.parents[number][chosen] = order[first[held] + moved]
+        self._refill(reference, number)
+
+    def _refill(self, reference: ForeignKey, number: int) -> None:
+        made = self.made
         made.codes[reference_name(number)] = self._group_codes(number, made.parents[number])
         self._see_through(number)
-        self.fixed -= set(reference.columns)
         self._fill_reference(reference)
         self._drop_unparented(reference, number)
 
@@ -549,25 +603,14 @@ class TableDrawing:
         """Fill a foreign key whose parent was made after this table."""
         number = self.made.number(key)
         codes = self.made.codes[reference_name(number)]
-        self.fixed = {name for name in self.made.columns if name not in key.columns}
+        self.fixed = set(self.made.columns)
         self.made.parents[number] = self._pick(key, number, codes, np.arange(self.made.rows), "pick")
         self._settle_without_parent(key, number)
         self._fill_reference(key)
         for unique in self.made.structure.table.keys:
-            if set(unique) & set(key.columns):
-                self._spread_references(unique, key, number)
-
-    def _spread_references(self, unique: tuple[str, ...], key: ForeignKey, number: int) -> None:
-        made = self.made
-        if not self._repeating(unique).any() or set(unique) - set(made.columns):
-            return
-        others = [made.columns[name] for name in unique if name not in key.columns]
-        group = identify(others)[0] if others else np.zeros(made.rows, np.int64)
-        chosen = np.flatnonzero(made.parents[number] >= 0)
-        rows = self.others[key.parent].rows
-        made.parents[number][chosen] = spread(densify(group[chosen]), made.parents[number][chosen], 0, rows - 1)
-        self.fixed -= set(key.columns)
-        self._fill_reference(key)
+            ours = self.filled_by(key) & set(unique)
+            if ours and set(unique) <= set(self.made.columns) and self._repeating(unique).any():
+                self._spread_parents(unique, key)
 
 
 def decode(model: TableModel, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:

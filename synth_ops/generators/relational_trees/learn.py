@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from synth_ops.artifacts import Snapshot
 from synth_ops.generators.providers import learn_shapes
 from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
 from synth_ops.generators.relational_trees.codec import (
-    K_SUBJECTS,
     CategoryCodec,
     Codec,
     PresenceCodec,
@@ -39,12 +39,13 @@ from synth_ops.generators.relational_trees.references import (
     group_parents,
     match_rows,
 )
+from synth_ops.generators.relational_trees.rules import Rule, determined, find_rule
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import ForeignKey, Kind, Metadata, Orphans, subject_path
 from synth_ops.ports import Progress, ProgressListener
-from synth_ops.sql import SUBJECT, connect, quote, register, relation_sql, subjects_sql
+from synth_ops.sql import K_SUBJECTS, SUBJECT, connect, quote, register, relation_sql, subjects_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -341,20 +342,35 @@ def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings:
         pool[name] = learning.variables[name]
         if not tables[key.parent].structure.lookup:
             pool |= seen_through(tables, learning, number, "")
-    for name in drawing_order(learning):
+    rules = determined(
+        {name: each for name, each in learning.variables.items() if name.startswith("column|")}, K_SUBJECTS
+    )
+    for name in drawing_order(learning, rules):
         jobs.append((name, learning.variables[name], dict(pool)))
         pool[name] = learning.variables[name]
+
+    def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
+        name, target, inputs = job
+        finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
+        return _learn_target(name, target, inputs, settings, finer)
+
     with ThreadPoolExecutor(_THREADS) as executor:
-        yield from executor.map(lambda job: _learn_target(job[0], job[1], job[2], settings), jobs)
+        yield from executor.map(learn_one, jobs)
 
 
-def drawing_order(learning: Learning) -> list[str]:
-    """Own variables in the order in which they are drawn: keys, then the fewest codes first, then what others need."""
+def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
+    """Own variables in the order in which they are drawn: keys, then the fewest codes first, then what others need.
+
+    A column that a finer one determines follows the finer one, which takes its place.
+    """
     made = learning.structure
     keys = made.own_key_columns()
     columns = [column for column in learning.codecs if column not in learning.ranks]
     columns.sort(key=lambda name: (name not in keys, learning.codecs[name].size, name))
-    names = [column_name(column) for column in columns]
+    names: list[str] = []
+    for name in (column_name(column) for column in columns):
+        first = rules[name][0].inputs[0] if name in rules else name
+        names += [each for each in (first, name) if each not in names]
     names += [depth_name(learning.number(key)) for key in made.self_references]
     names += [reference_name(learning.number(key)) for key in made.deferred]
     if not made.lookup:
@@ -392,11 +408,20 @@ def visible(parent: Learning, role: str) -> list[str]:
     return sorted(names, key=lambda name: name != role)[:_MOST_CONTEXT]
 
 
-def _learn_target(name: str, target: Variable, pool: Mapping[str, Variable], settings: BlockSettings) -> Target:
+def _learn_target(
+    name: str,
+    target: Variable,
+    pool: Mapping[str, Variable],
+    settings: BlockSettings,
+    finer: Mapping[str, Rule] = MappingProxyType({}),
+) -> Target:
     generator = stream(0, "learn", name)
     names = _most_telling(target, pool, generator)
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
-    return Target(name=name, inputs=tuple(names), block=fit_block(target, usable, settings, generator))
+    rule = find_rule(target, pool, K_SUBJECTS) if name.startswith("column|") else None
+    guards = {other: each for other, each in finer.items() if other in pool}
+    block = fit_block(target, usable, settings, generator)
+    return Target(name=name, inputs=tuple(names), block=block, rule=rule, guards=guards)
 
 
 def _most_telling(target: Variable, pool: Mapping[str, Variable], generator: np.random.Generator) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from synth_ops.generators.providers import TextShape
 from synth_ops.generators.relational_trees.block import Block
 from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
+from synth_ops.generators.relational_trees.rules import Rule
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Tree
 
@@ -25,11 +26,20 @@ _BLOCK_FIELDS = ("bins", "bin_starts", "histogram_of", "next_histogram", "backof
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One variable to draw: which, from what, by which block."""
+    """One variable to draw.
+
+    Attributes:
+        inputs: The variables that it depends on, drawn before.
+        block: How it depends on them.
+        rule: What determines it exactly, where something does.
+        guards: Variables drawn before that this one determines exactly, and how.
+    """
 
     name: str
     inputs: tuple[str, ...]
     block: Block
+    rule: Rule | None = None
+    guards: Mapping[str, Rule] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +161,42 @@ def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> 
         arrays[f"{number}.{name}"] = getattr(target.block.tree, name)
     for name in _BLOCK_FIELDS:
         arrays[f"{number}.{name}"] = getattr(target.block, name)
-    return {"name": target.name, "inputs": list(target.inputs), "block": number}
+    return {
+        "name": target.name,
+        "inputs": list(target.inputs),
+        "block": number,
+        "rule": _rule_to_json(target.rule, arrays) if target.rule else None,
+        "guards": {name: _rule_to_json(rule, arrays) for name, rule in target.guards.items()},
+    }
 
 
 def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Target:
     number = entry["block"]
     tree = Tree(**{name: arrays[f"{number}.{name}"] for name in _TREE_FIELDS})
     block = Block(tree=tree, **{name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS})
-    return Target(name=entry["name"], inputs=tuple(entry["inputs"]), block=block)
+    return Target(
+        name=entry["name"],
+        inputs=tuple(entry["inputs"]),
+        block=block,
+        rule=_rule_from_json(entry["rule"], arrays) if entry["rule"] else None,
+        guards={name: _rule_from_json(rule, arrays) for name, rule in entry["guards"].items()},
+    )
+
+
+def _rule_to_json(rule: Rule, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    number = str(len(arrays))
+    arrays[f"{number}.keys"], arrays[f"{number}.values"] = rule.keys, rule.values
+    return {"inputs": list(rule.inputs), "sizes": list(rule.sizes), "table": number}
+
+
+def _rule_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Rule:
+    number = entry["table"]
+    return Rule(
+        inputs=tuple(entry["inputs"]),
+        sizes=tuple(entry["sizes"]),
+        keys=arrays[f"{number}.keys"],
+        values=arrays[f"{number}.values"],
+    )
 
 
 def _reference_to_json(model: ReferenceModel, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:

@@ -44,11 +44,11 @@ def repeats(key: Integers, exempt: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool
     return result
 
 
-def spread(group: Integers, values: Integers, lowest: int, highest: int) -> Integers:
+def spread(group: Integers, values: Integers, lowest: int, highest: int | Integers) -> Integers:
     """Move values to the nearest free ones, so that none repeats within its group.
 
-    Each group is sorted and pushed upwards to be strictly increasing, then back down from `highest`. Where a group has
-    more rows than there are values, repeats remain.
+    Each group is sorted and pushed upwards to be strictly increasing, then back down from `highest` (one for all, or
+    one a row, the same within a group). Where a group has more rows than there are values, repeats remain.
 
     >>> spread(np.zeros(4, int), np.array([5, 5, 5, 9]), 0, 9).tolist()
     [5, 6, 7, 9]
@@ -62,7 +62,8 @@ def spread(group: Integers, values: Integers, lowest: int, highest: int) -> Inte
     rank = np.arange(len(owner)) - np.repeat(starts, sizes)
     rank_from_end = np.repeat(sizes, sizes) - 1 - rank
     pushed = _running_maximum(ordered - rank, starts, sizes) + rank
-    capped = np.minimum(pushed, highest - rank_from_end)
+    top = highest[order] if isinstance(highest, np.ndarray) else highest
+    capped = np.minimum(pushed, top - rank_from_end)
     result = np.empty_like(values)
     result[order] = np.maximum(capped, lowest)
     return result
