@@ -19,10 +19,13 @@ from synth_ops.plan import STEPS
 from synth_ops.recipe import Recipe, load_recipe, parse_recipe, recipe_schema
 from synth_ops.store import Store
 
+_INTERRUPTED = 130
+_USAGE_ERROR: Any = typer.BadParameter.__base__
+"""Click's, whose name typer does not tell."""
+
 app = typer.Typer(
     name="synth-ops",
     help="Test databases that behave like production and contain nobody's data.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -34,7 +37,7 @@ StorePath = Annotated[
         "--store", help="Where artifacts are kept. Else $SYNTH_OPS_STORE, else `.synth_ops` beside the recipe."
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Another seed than the recipe's.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed than the recipe's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
 
 
@@ -105,7 +108,7 @@ def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json:
     try:
         with watching() as progress:
             run_all(loaded, store=opened, progress=progress, on_step=on_step)
-    except GateFailedError as failure:
+    except SynthOpsError as failure:
         if as_json:
             _print_json(_summary(opened, done, failure))
         raise
@@ -273,14 +276,19 @@ def version() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every failure is one line on standard error and an exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        code = app(args=given or ["--help"], prog_name="synth-ops", standalone_mode=False)
     except SynthOpsError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was live is live still, and the next run resumes", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
     except Exception as error:  # noqa: BLE001  the text of an unforeseen error may hold values: only its place is shown
-        _fail(str(unforeseen(error)), 1)
+        if isinstance(error, _USAGE_ERROR):
+            _fail(f"{error.format_message().rstrip('.')} (see synth-ops --help)", RecipeError.exit_code)
+        _fail(str(unforeseen(error)), SynthOpsError.exit_code)
+    if code == _INTERRUPTED:
+        _fail("interrupted; what was live is live still, and the next run resumes", _INTERRUPTED)
 
 
 def _fail(message: str, code: int) -> None:
@@ -296,6 +304,8 @@ def _load(path: Path, seed: int | None) -> Recipe:
 
 def _absolute(location: str) -> str:
     scheme, separator, rest = location.partition(":///")
+    if (rest or location).startswith("${"):
+        return location  # what the variable stands for may be absolute
     if not separator:
         return location if "://" in location else str(Path(location).expanduser().absolute())
     return f"{scheme}:///{Path(rest).expanduser().absolute()}"
@@ -305,31 +315,40 @@ def _print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
-def _summary(store: Store, done: Sequence[Any], failure: GateFailedError | None) -> dict[str, Any]:
-    """What `run --json` prints: also when the gate failed."""
-    from synth_ops.artifact_io import read_copy, read_report
+def _summary(store: Store, done: Sequence[Any], failure: SynthOpsError | None) -> dict[str, Any]:
+    """What `run --json` prints, also when a step failed: then without what was not made."""
+    from synth_ops.artifact_io import read_report
 
     artifacts = {result.step: result.ref.id for result in done}
     facts = {result.step: result.facts for result in done}
-    if failure:
+    if isinstance(failure, GateFailedError):
         artifacts["gate"] = failure.report_id
-    verdict = read_report(store, ArtifactRef(kind=ArtifactKind.REPORT, id=artifacts["gate"]))
-    copy = read_copy(store, verdict.copy)
-    tables = {
-        name: {"rows": data.rows, "files": [str(file) for file in data.files]} for name, data in copy.tables.items()
-    }
+    judged = ArtifactRef(kind=ArtifactKind.REPORT, id=artifacts["gate"]) if "gate" in artifacts else None
+    verdict = read_report(store, judged) if judged else None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        "verdict": verdict.verdict,
+        "verdict": verdict.verdict if verdict else None,
         "published": "publish" in facts,
         "generation": facts.get("publish", {}).get("generation"),
         "artifacts": artifacts,
         "skipped": [result.step for result in done if result.skipped],
-        "copy": {"path": str(store.read(verdict.copy).path), "tables": tables},
-        "report": str(verdict.html),
+        "copy": _copy_summary(store, artifacts["sample"]) if "sample" in artifacts else None,
+        "report": str(verdict.html) if verdict else None,
         "seconds": {result.step: round(result.seconds, 3) for result in done},
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak if sys.platform == "darwin" else peak * 1024,
         "error": str(failure) if failure else None,
     }
+
+
+def _copy_summary(store: Store, copy_id: str) -> dict[str, Any]:
+    from synth_ops.artifact_io import read_copy
+
+    ref = ArtifactRef(kind=ArtifactKind.COPY, id=copy_id)
+    tables = {
+        name: {"rows": data.rows, "files": [str(file) for file in data.files]}
+        for name, data in read_copy(store, ref).tables.items()
+    }
+    return {"path": str(store.read(ref).path), "tables": tables}
 
 
 def _plan_lines(snapshot: Any) -> list[str]:

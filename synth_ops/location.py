@@ -31,7 +31,7 @@ class Location:
         scheme: The plug-in's name: `duckdb`, `sqlite`, `parquet`, `csv`, or another one's.
         path: For the built-in file schemes: the absolute path. None otherwise.
         url: What the user wrote, variables resolved: it may hold a secret, so it is never shown (see `label`).
-        label: What may be shown: no user, password or query.
+        label: What may be shown: no user, password or query, and variables by their names.
     """
 
     scheme: str
@@ -43,10 +43,15 @@ class Location:
         return f"Location({self.label})"
 
     @property
+    def identity(self) -> str:
+        """Where it is, to tell places apart by: it may hold what a variable stands for, so it is never shown."""
+        return f"{self.scheme}://{self.path}" if self.path else _without_secrets(self.url)
+
+    @property
     def places(self) -> frozenset[str]:
         """Every name by which the file system knows the file: its real path, and its inode when it exists."""
         if self.path is None:
-            return frozenset({f"url:{self.label}"})
+            return frozenset({f"url:{self.identity}"})
         names = {f"path:{os.path.realpath(self.path)}"}
         if self.path.exists():
             status = self.path.stat()
@@ -85,10 +90,12 @@ def parse_location(text: str, base: Path) -> Location:
     scheme, separator, rest = resolved.partition("://")
     if not separator:
         path = _absolute(base, resolved)
-        return _file_location(_guess_scheme(path, text), path, resolved)
+        return _file_location(_guess_scheme(path, text), path, resolved, text)
     scheme = scheme.lower()
     if scheme.partition("+")[0] not in _FILE_SCHEMES:
-        return Location(scheme=scheme.partition("+")[0], path=None, url=resolved, label=_without_secrets(resolved))
+        plugin = scheme.partition("+")[0]
+        label = _label_of_variables(plugin, text) or _without_secrets(resolved)
+        return Location(scheme=plugin, path=None, url=resolved, label=label)
     if not rest.startswith("/"):
         raise RecipeError(
             f"{scheme} URL with a host part", f"write {scheme}:///relative/path or {scheme}:////absolute/path"
@@ -96,7 +103,7 @@ def parse_location(text: str, base: Path) -> Location:
     raw = rest[1:].partition("?")[0]
     if not raw:
         raise RecipeError(f"{scheme} URL without a path", f"write {scheme}:///path")
-    return _file_location(scheme, _absolute(base, raw), resolved)
+    return _file_location(scheme, _absolute(base, raw), resolved, text)
 
 
 def overlap(one: Location, other: Location) -> bool:
@@ -116,10 +123,19 @@ def _absolute(base: Path, text: str) -> Path:
         raise RecipeError(f"there is no home folder for {text.partition('/')[0]!r}", "write the whole path") from None
 
 
-def _file_location(scheme: str, path: Path, url: str) -> Location:
+def _file_location(scheme: str, path: Path, url: str, text: str) -> Location:
+    plain = os.path.normpath(path)
     return Location(
-        scheme=scheme, path=Path(os.path.normpath(path)), url=url, label=f"{scheme}://{os.path.normpath(path)}"
+        scheme=scheme, path=Path(plain), url=url, label=_label_of_variables(scheme, text) or f"{scheme}://{plain}"
     )
+
+
+def _label_of_variables(scheme: str, text: str) -> str:
+    """What the user wrote, without user, password and query; empty where no variable stands in it."""
+    if not _VARIABLE.search(text):
+        return ""
+    rest = text.partition("://")[2] or text
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _guess_scheme(path: Path, text: str) -> str:

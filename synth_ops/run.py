@@ -128,7 +128,7 @@ def latest(recipe: Recipe, kind: ArtifactKind, *, store: Store) -> ArtifactRef:
 
 
 def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[str, ...]:
-    return ("latest", kind.value, recipe.source_location().label, recipe.target_location().label)
+    return ("latest", kind.value, recipe.source_location().identity, recipe.target_location().identity)
 
 
 def open_source(recipe: Recipe) -> Source:

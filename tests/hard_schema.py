@@ -109,7 +109,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "project": _table(
         "tenant_id INTEGER!; project_no SMALLINT!; lead_no INTEGER; Price DECIMAL(8,2)!; starts DATE!; ends DATE",
         """SELECT i % 8, i // 8, CASE WHEN i % 5 THEN (i * 7) % 50 END, 0.01 + (random() * 99998)::INT / 100,
-                  DATE '2020-01-01' + i::INT, CASE WHEN i % 4 THEN DATE '2020-01-01' + i::INT + (random() * 300)::INT END
+                  DATE '2020-01-01' + i::INT,
+                  CASE WHEN i % 4 THEN DATE '2020-01-01' + i::INT + (random() * 300)::INT END
            FROM range(240) t(i)""",
         key="tenant_id project_no",
         checks=['"Price" > 0 AND "Price" < 1000', "starts <= ends"],
@@ -122,7 +123,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "assignment": _table(
         "tenant_id INTEGER!; emp_no INTEGER!; project_no SMALLINT!; hours DOUBLE",
         """SELECT e.tenant_id, e.emp_no, p.project_no, CASE WHEN random() < .9 THEN round(random() * 40, 1) END
-           FROM employee e JOIN project p USING (tenant_id) WHERE e.emp_no < 25 AND (e.emp_no + p.project_no) % 5 > 0""",
+           FROM employee e JOIN project p USING (tenant_id)
+           WHERE e.emp_no < 25 AND (e.emp_no + p.project_no) % 5 > 0""",
         key="tenant_id emp_no project_no",
         references=[
             _reference("tenant_id emp_no", "employee", "tenant_id emp_no"),
@@ -137,9 +139,7 @@ TABLES: dict[str, dict[str, Any]] = {
         checks=["length(code) = 4", "level BETWEEN 1 AND 5"],
         references=[_reference("tenant_id emp_no", "employee", "tenant_id emp_no")],
     ),
-    "team": _table(
-        "team VARCHAR!; founded INTEGER", "SELECT 'Team ' || i, 1900 + i FROM range(12) t(i)", key="team"
-    ),
+    "team": _table("team VARCHAR!; founded INTEGER", "SELECT 'Team ' || i, 1900 + i FROM range(12) t(i)", key="team"),
     "match": _table(
         "id BIGINT!; home VARCHAR!; away VARCHAR!; referee VARCHAR; home_goals INTEGER; away_goals INTEGER",
         """SELECT i, 'Team ' || (i % 12), 'Team ' || ((i + 1 + i % 11) % 12), 'Team ' || (i % 5),
@@ -170,7 +170,9 @@ TABLES: dict[str, dict[str, Any]] = {
             _reference("tenant_id emp_no", "employee", "tenant_id emp_no", enforced=False),
         ],
     ),
-    "day": _table("day DATE!; holiday BOOLEAN!", "SELECT DATE '2024-01-01' + i::INT, i % 7 = 0 FROM range(366) t(i)", key="day"),
+    "day": _table(
+        "day DATE!; holiday BOOLEAN!", "SELECT DATE '2024-01-01' + i::INT, i % 7 = 0 FROM range(366) t(i)", key="day"
+    ),
     "moment": _table(
         "at TIMESTAMP_WITH_TIME_ZONE!; what VARCHAR",
         "SELECT TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_minutes(i * 17), 'x' || i % 3 FROM range(300) t(i)",
@@ -178,7 +180,8 @@ TABLES: dict[str, dict[str, Any]] = {
     ),
     "thing": _table(
         "id UUID!; name VARCHAR",
-        "SELECT ('00000000-0000-4000-8000-' || lpad((i * 7919)::VARCHAR, 12, '0'))::UUID, 'thing ' || i % 20 FROM range(200) t(i)",
+        """SELECT ('00000000-0000-4000-8000-' || lpad((i * 7919)::VARCHAR, 12, '0'))::UUID, 'thing ' || i % 20
+           FROM range(200) t(i)""",
         key="id",
     ),
     "amount": _table(
@@ -191,9 +194,12 @@ TABLES: dict[str, dict[str, Any]] = {
         "digest BLOB!; size INTEGER", "SELECT encode('digest' || i), i * 3 FROM range(60) t(i)", key="digest"
     ),
     "event": _table(
-        "id INTEGER!; day DATE; at TIMESTAMP_WITH_TIME_ZONE; thing UUID; amount DECIMAL(12,2); flag BOOLEAN!; digest BLOB",
-        """SELECT i, DATE '2024-01-01' + (i % 366)::INT, TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_minutes((i % 300) * 17),
-                  ('00000000-0000-4000-8000-' || lpad(((i % 200) * 7919)::VARCHAR, 12, '0'))::UUID, (1 + i % 120) * 1.25,
+        "id INTEGER!; day DATE; at TIMESTAMP_WITH_TIME_ZONE; thing UUID; amount DECIMAL(12,2);"
+        " flag BOOLEAN!; digest BLOB",
+        """SELECT i, DATE '2024-01-01' + (i % 366)::INT,
+                  TIMESTAMPTZ '2024-01-01 00:00:00+00' + to_minutes((i % 300) * 17),
+                  ('00000000-0000-4000-8000-' || lpad(((i % 200) * 7919)::VARCHAR, 12, '0'))::UUID,
+                  (1 + i % 120) * 1.25,
                   i % 3 = 0, CASE WHEN i % 4 THEN encode('digest' || i % 60) END FROM range(1200) t(i)""",
         key="id",
         references=[
@@ -206,17 +212,23 @@ TABLES: dict[str, dict[str, Any]] = {
         ],
     ),
     "odd": _table(
-        "id BIGINT!; nothing VARCHAR; never INTEGER; same INTEGER!; word VARCHAR!; far BIGINT; huge HUGEINT; positive UBIGINT;"
-        " float DOUBLE; small FLOAT; tags VARCHAR[]; numbers INTEGER[]; span INTERVAL; noon TIME; old DATE; raw BLOB",
+        "id BIGINT!; nothing VARCHAR; never INTEGER; same INTEGER!; word VARCHAR!; far BIGINT; huge HUGEINT;"
+        " positive UBIGINT; float DOUBLE; small FLOAT; tags VARCHAR[]; numbers INTEGER[]; span INTERVAL; noon TIME; old DATE;"
+        " raw BLOB; until DATE; ever TIMESTAMP",
         """SELECT i, NULL, NULL, 7, 'same', [9223372036854775807, -9223372036854775808, i][1 + i % 3],
-                  i::HUGEINT * 100000000000000000000, 18446744073709551615 - i,
-                  ['nan'::DOUBLE, 'inf', '-inf', i / 7][1 + i % 4], i / 3, CASE WHEN i % 5 THEN ['a', 'b'][:1 + i % 2] END,
+                  i::HUGEINT * 100000000000000000000, i::UBIGINT * 40000000000000000,
+                  ['nan'::DOUBLE, 'inf', '-inf', i / 7, 1e308, -1e308][1 + i % 6], i / 3,
+                  CASE WHEN i % 5 THEN ['a', 'b'][:1 + i % 2] END,
                   [i, i + 1], to_days(i % 30), TIME '12:00:00' + to_seconds(i),
-                  [DATE '0001-01-01', DATE '9999-12-31', DATE '2024-02-29'][1 + i % 3], encode('raw' || i)
+                  [DATE '0001-01-01', DATE '9999-12-31', DATE '2024-02-29'][1 + i % 3], encode('raw' || i),
+                  CASE WHEN i % 3 THEN DATE 'infinity' ELSE DATE '2024-01-01' + i::INT END,
+                  [TIMESTAMP 'infinity', TIMESTAMP '-infinity', TIMESTAMP '2024-01-01 10:11:12.131415'][1 + i % 3]
            FROM range(400) t(i)""",
         key="id",
     ),
-    "one": _table("id INTEGER!; word VARCHAR!; at TIMESTAMP", "VALUES (1, 'alone', TIMESTAMP '2024-05-06 07:08:09')", key="id"),
+    "one": _table(
+        "id INTEGER!; word VARCHAR!; at TIMESTAMP", "VALUES (1, 'alone', TIMESTAMP '2024-05-06 07:08:09')", key="id"
+    ),
     "empty": _table("id INTEGER!; word VARCHAR!; n DOUBLE", key="id", checks=["n > 0"]),
     "of_empty": _table(
         "id INTEGER!; empty INTEGER; n INTEGER",
@@ -229,7 +241,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "; ".join(f"c{number} {['INTEGER', 'VARCHAR', 'DOUBLE'][number % 3]}" for number in range(300)),
         "SELECT "
         + ", ".join(
-            ["i" if n == 0 else ["(i * {0}) % 11", "'v' || (i + {0}) % 6", "random()"][n % 3].format(n) for n in range(300)]
+            ["i", *(["(i * {0}) % 11", "'v' || (i + {0}) % 6", "random()"][n % 3].format(n) for n in range(1, 300))]
         )
         + " FROM range(200) t(i)",
         key="c0",

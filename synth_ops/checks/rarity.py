@@ -27,6 +27,8 @@ _RARE, _EXTREMES = "privacy.rare_categories", "privacy.extremes"
 RARITY_LIMITS: Mapping[str, float] = {_RARE: 0.0, _EXTREMES: 0.0, IDENTICAL_ROWS: 0.005}
 """Counts; for identical rows the share of rows allowed above what the source itself shows."""
 _MIN_COLUMNS = 3
+_RUNNING_SHARE = 0.9
+_FEWEST_SUBJECTS = 3 * K_SUBJECTS
 _WARN_FACTOR = 1.5
 _SIGMAS = 3
 _TEXT_LITERAL = re.compile(r"'((?:[^']|'')*)'")
@@ -61,7 +63,8 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
 def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
     """How many of the copy's values lie where fewer than k of the source's subjects do, at either end.
 
-    Values beyond all real ones are nobody's: a generator that may not show any real value made them up.
+    Values beyond all real ones are nobody's: a generator that may not show any real value made them up. Where both
+    ends together are most of the subjects, what lies there says nothing.
     """
     columns = [each for each in learned_columns(table) if not is_text(each) and each.type != "BOOLEAN"]
     if not columns:
@@ -93,7 +96,7 @@ def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Ev
             detail=f"values of the copy between those of the {k - 1} subjects at either end of the source",
         )
         for column, count, subjects in zip(columns, found[::2], found[1::2], strict=True)
-        if subjects is not None
+        if subjects is not None and subjects >= _FEWEST_SUBJECTS
     ]
 
 
@@ -173,10 +176,14 @@ def _subject_ends(metadata: Metadata, table: Table, columns: Sequence[Column]) -
 
 
 def _informative(views: Views, table: Table) -> list[Column]:
-    """Those learned columns that hold more than one value."""
+    """Those learned columns that hold more than one value, but for running numbers: those meet by chance."""
     columns = learned_columns(table)
     if not columns:
         return []
-    varied = ", ".join(f"min({c}) IS DISTINCT FROM max({c})" for c in (sql.quote(column.name) for column in columns))
+    varied = ", ".join(
+        f"min({name}) IS DISTINCT FROM max({name})"
+        + (f" AND count(DISTINCT {name}) < {_RUNNING_SHARE} * count({name})" if "INT" in column.type else "")
+        for column, name in ((column, sql.quote(column.name)) for column in columns)
+    )
     answers = views.row(f"SELECT {varied} FROM {view_sql(SOURCE, table.name)}")
     return [column for column, answer in zip(columns, answers, strict=True) if answer]

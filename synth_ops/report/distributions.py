@@ -140,7 +140,7 @@ def _with_histogram(
     low, high = _row(
         connection, f"SELECT min(low, {K_SUBJECTS})[{K_SUBJECTS}], max(high, {K_SUBJECTS})[{K_SUBJECTS}] FROM ({ends})"
     )
-    if low is None or low > high:
+    if low is None or low > high or not math.isfinite(10 * (abs(low) + abs(high))):  # no axis is that long
         return plain
     low, high = _rounded(low, high)
     place = f"CAST(least(greatest(floor(({number} - {low!r}) / {(high - low) / _BINS!r}), 0), {_BINS - 1}) AS INTEGER)"

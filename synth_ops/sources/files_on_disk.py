@@ -41,7 +41,7 @@ def require_folder(path: Path, label: str) -> None:
         SourceError: It is not, or it is a file.
     """
     if path.is_file():
-        raise SourceError(f"{label} is a file, not a folder", f"give its folder: {path.parent}")
+        raise SourceError(f"{label} is a file, not a folder", "give the folder that it lies in")
     if not path.is_dir():
         raise SourceError(f"there is no folder {label}", "check the path; relative paths start at the recipe's folder")
 

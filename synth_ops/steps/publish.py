@@ -51,7 +51,7 @@ def publish(
     before = next((each for each in target.generations() if each.live), None)
     generation = target.publish(copy.metadata, copy.tables, copy_id=copy.ref.id, keep=keep, progress=progress)
     skipped = before is not None and before.copy == copy.ref.id
-    inputs = ("publication", __version__, destination.label, copy.ref.id, generation.number)
+    inputs = ("publication", __version__, destination.identity, copy.ref.id, generation.number)
     ref = ArtifactRef(kind=ArtifactKind.PUBLICATION, id=fingerprint(*inputs))
     body = {
         "copy": copy.ref.to_json(),

@@ -56,7 +56,7 @@ class TextProvider:
 
 
 class TitleProvider:
-    """Two capitalised words, another pair for each row where they must differ."""
+    """A common word and a made-up one, so that no title is a real one by chance; another pair for each row if need be."""
 
     def __init__(self, request: Request, words: pa.Array) -> None:
         self._request, self._words = request, words
@@ -68,7 +68,8 @@ class TitleProvider:
         pair = (
             stream.permuted(index % size**2, size**2) if self._request.unique else stream.below(start, count, size**2)
         )
-        title = joined(self._words.take(pa.array(pair // size)), " ", self._words.take(pa.array(pair % size)))
+        made_up = pc.utf8_capitalize(pseudo_words(pair % size))
+        title = joined(self._words.take(pa.array(pair // size)), " ", made_up)
         turn = index // size**2
         if not (self._request.unique and turn.any()):
             return title

@@ -39,10 +39,14 @@ def _repair(drawing: TableDrawing, checks: Sequence[Check]) -> None:
     keys = {name for key in made.structure.table.keys for name in key}
     columns = dict.fromkeys(name for check in checks for name in check.columns)
     free = [name for name in columns if made.model.makers[name] is not Maker.REFERENCE and name not in keys]
+    movable = [key for key in made.structure.references if drawing.filled_by(key) & (columns.keys() - keys)]
     broken = _any_violation(made, checks)
     for attempt in range(_ROUNDS):
-        if not broken.any() or not free:
+        if not broken.any() or not (free or movable):
             return
+        for key in movable:
+            drawing.pick_again(key, np.flatnonzero(broken), 100 + attempt)
+            broken = _any_violation(made, checks)
         drawing.redraw(np.flatnonzero(broken), free, 100 + attempt)
         broken = _any_violation(made, checks)
     good = np.flatnonzero(~broken)

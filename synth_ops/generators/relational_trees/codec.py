@@ -29,6 +29,9 @@ _MOST_DECIMALS = 6
 _EXACT = 2.0**53
 _WIDEST = 2**61
 _DAYS_TO_2000 = 10_957
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""Of the years 1 to 9999."""
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SPECIALS = (math.nan, math.inf, -math.inf)
 
 Subjects = npt.NDArray[np.int64] | None
@@ -138,7 +141,7 @@ class NumberCodec:
             result[rest] = bins[np.minimum(place, len(bins) - 1)]
         else:
             ends = self.low[atoms]
-            middles = ends[:-1] + (ends[1:] - ends[:-1]) / 2
+            middles = ends[:-1] / 2 + ends[1:] / 2
             result[rest] = atoms[np.searchsorted(middles, values[rest])]
         return result
 
@@ -148,9 +151,23 @@ class NumberCodec:
         low, high = self.low[index], self.high[index]
         uniform = generator.random(len(codes))
         if self.continuous:
-            return np.asarray(low + uniform * (high - low))
+            between = low * (1 - uniform) + high * uniform  # high - low may be more than a float holds
+            return np.asarray(np.clip(between, low, high))
         steps = (high - low) // self.step
         return np.asarray(low + np.minimum((uniform * (steps + 1.0)).astype(np.int64), steps) * self.step)
+
+    def span(self, wanted: int, arrow_type: pa.DataType) -> tuple[int, int]:
+        """Units for so many different values: the lowest, and how many steps there are from it to the highest.
+
+        The codec's own range; where that is too narrow, as much more above it as is wanted and as the type has room
+        for, then below it.
+        """
+        least, most = _limits(arrow_type)
+        low = int(self.low.min()) if len(self.low) else _neutral(arrow_type)
+        high = int(self.high.max()) if len(self.high) else low
+        steps = min(max((high - low) // self.step, wanted - 1), (most - low) // self.step)
+        below = min(max(wanted - 1 - steps, 0), (low - least) // self.step)
+        return low - below * self.step, steps + below
 
     def decode(self, codes: Codes, generator: np.random.Generator, arrow_type: pa.DataType) -> pa.Array:
         """A value of the column's type for every code; bins are drawn from uniformly."""
@@ -165,7 +182,12 @@ class NumberCodec:
             for number, which in enumerate(self.specials):
                 values[codes == self._first_special + number] = _SPECIALS[which]
             return pa.array(values, mask=null).cast(arrow_type)
-        return from_integers(units.astype(np.int64), null, arrow_type, self.scale)
+        if self.continuous:
+            return from_floats(units, null, arrow_type)
+        units = units.astype(np.int64)
+        for number, which in enumerate(self.specials):
+            units[codes == self._first_special + number] = _infinity(arrow_type) * (1 if which == 1 else -1)
+        return from_integers(units, null, arrow_type, self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """Ranges that k subjects share."""
@@ -268,8 +290,8 @@ def to_floats_or_integers(
     """Units of every value, and which are not NULL."""
     present = pc.is_valid(column).to_numpy(zero_copy_only=False)
     kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
+    if continuous or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = pc.fill_null(column.cast(pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
         if continuous:
             return values, present
         scaled = values * 10.0**scale
@@ -281,7 +303,22 @@ def to_floats_or_integers(
     if pa.types.is_uint64(column.type):
         column = pc.min_element_wise(column, pa.scalar(2**62, pa.uint64()))
     values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    if pa.types.is_date32(kind) or pa.types.is_timestamp(kind):
+        infinite = np.abs(values) == _infinity(kind)
+        if infinite.any():
+            return np.where(infinite, np.copysign(np.inf, values), values), present
     return np.clip(values, -_WIDEST, _WIDEST), present
+
+
+def from_floats(values: npt.NDArray[np.float64], null: npt.NDArray[np.bool_], arrow_type: pa.DataType) -> pa.Array:
+    """Values of a whole-number-like type from floats, cut off at the ends of the type."""
+    if pa.types.is_decimal(arrow_type):
+        return pa.array(values, mask=null).cast(arrow_type)
+    limits = np.iinfo(arrow_type.to_pandas_dtype())
+    inside = (values > float(limits.min)) & (values < float(limits.max))
+    whole = np.where(values > 0, limits.max, limits.min).astype(limits.dtype)
+    whole[inside] = np.rint(values[inside]).astype(limits.dtype)
+    return pa.array(whole, mask=null).cast(arrow_type)
 
 
 def from_integers(
@@ -289,8 +326,9 @@ def from_integers(
 ) -> pa.Array:
     """Values of a whole-number-like type from units."""
     if pa.types.is_decimal(arrow_type):
-        text = pa.array(units / 10.0**scale, mask=null)
-        return pc.round(text, arrow_type.scale).cast(arrow_type)
+        words = pa.py_buffer(np.ascontiguousarray(np.stack([units, units >> 63], axis=1)))  # 128 bits, low word first
+        exact = pa.Array.from_buffers(pa.decimal128(38, scale), len(units), [None, words])
+        return pc.if_else(pa.array(null), pa.scalar(None, exact.type), exact).cast(arrow_type)
     if pa.types.is_boolean(arrow_type):
         return pa.array(units > 0, mask=null)
     if pa.types.is_date32(arrow_type) or pa.types.is_time32(arrow_type):
@@ -298,14 +336,36 @@ def from_integers(
     return pa.array(units, mask=null).cast(arrow_type)
 
 
+def _limits(arrow_type: pa.DataType) -> tuple[int, int]:
+    """The least and the greatest number of units that a type holds, and that every database can write."""
+    if pa.types.is_boolean(arrow_type):
+        return 0, 1
+    if pa.types.is_date32(arrow_type):
+        return _FIRST_DAY, _LAST_DAY
+    if pa.types.is_timestamp(arrow_type) or pa.types.is_date64(arrow_type):
+        per_day = 86_400 * _PER_SECOND[getattr(arrow_type, "unit", "ms")]
+        return _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
+    if pa.types.is_time(arrow_type):
+        return 0, 86_400 * _PER_SECOND[arrow_type.unit] - 1
+    if pa.types.is_integer(arrow_type):
+        limits = np.iinfo(arrow_type.to_pandas_dtype())
+        return max(int(limits.min), -_WIDEST), min(int(limits.max), _WIDEST)
+    widest = 10**arrow_type.precision - 1 if pa.types.is_decimal(arrow_type) else int(_EXACT)
+    return -min(widest, _WIDEST), min(widest, _WIDEST)
+
+
 def _neutral(arrow_type: pa.DataType) -> int:
     """What stands for a value of which nothing may be known: the start of the year 2000, else one unit."""
     if pa.types.is_date32(arrow_type):
         return _DAYS_TO_2000
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date64(arrow_type):
-        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(arrow_type, "unit", "ms")]
-        return _DAYS_TO_2000 * 86_400 * per_second
+        return _DAYS_TO_2000 * 86_400 * _PER_SECOND[getattr(arrow_type, "unit", "ms")]
     return 1
+
+
+def _infinity(arrow_type: pa.DataType) -> int:
+    """What DuckDB writes for a date or time that never comes; the same below zero for one that never was."""
+    return 2**31 - 1 if pa.types.is_date32(arrow_type) else 2**63 - 1
 
 
 def _matches(values: npt.NDArray[Any], which: int) -> npt.NDArray[np.bool_]:
@@ -316,9 +376,9 @@ def _matches(values: npt.NDArray[Any], which: int) -> npt.NDArray[np.bool_]:
 def _scale_of(column: pa.ChunkedArray) -> tuple[int, bool]:
     """The power of ten that makes every value whole, and whether there is none."""
     if pa.types.is_decimal(column.type):
-        return column.type.scale, False
+        return (0, True) if _largest(column) * 10.0**column.type.scale >= _WIDEST else (column.type.scale, False)
     if not pa.types.is_floating(column.type):
-        return 0, False
+        return 0, pa.types.is_integer(column.type) and _largest(column) >= _WIDEST
     values = column.drop_null().to_numpy()
     values = values[np.isfinite(values)].astype(np.float64)
     largest = float(np.abs(values).max(initial=0.0))
@@ -329,6 +389,12 @@ def _scale_of(column: pa.ChunkedArray) -> tuple[int, bool]:
         if np.abs(scaled - np.rint(scaled)).max(initial=0.0) < 1e-6 * max(1.0, 10.0**decimals / 1e3):
             return decimals, False
     return 0, True
+
+
+def _largest(column: pa.ChunkedArray) -> float:
+    """The greatest distance from zero."""
+    ends = pc.min_max(column).as_py()
+    return max((abs(float(end)) for end in ends.values() if end is not None), default=0.0)
 
 
 def _support(

@@ -94,10 +94,10 @@ class TableDrawing:
         self._lay_rows()
         for key in self.made.structure.references:
             self._refer(key)
+        self._number_within_parents()
         for target in self.made.model.targets:
             if target.name.startswith("column|") and self.made.structure.own_key_columns() & {target.name[7:]}:
                 self._draw_column(target)
-        self._number_within_parents()
         self.unique_all()
         for target in self.made.model.targets:
             self._draw_column(target)
@@ -141,7 +141,7 @@ class TableDrawing:
         generator = self.stream("cardinality", number)
         quota = self._quotas(parent, number, generator)
         counts = np.floor(quota + generator.random(parent.rows)).astype(np.int64)
-        most = self._most_children(key)
+        most = self._most_children(key, total, parent.rows)
         counts = np.clip(counts, 0, most)
         missing = total - int(counts.sum())
         if missing > 0:
@@ -165,12 +165,13 @@ class TableDrawing:
             missing -= int(given.sum())
         return counts
 
-    def _most_children(self, key: ForeignKey) -> int:
-        """One where the foreign key is a key itself; else what k parents have at least."""
+    def _most_children(self, key: ForeignKey, total: int, parents: int) -> int:
+        """One where the foreign key is a key itself; else what k parents have at least, if that is enough for all."""
         if any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys):
             return 1
         high = self.made.model.references[self.made.number(key)].quota.codec.high
-        return int(high.max()) if len(high) else self.made.model.rows
+        shared = int(high.max()) if len(high) else 0
+        return shared if shared * parents >= total else 2 * -(-total // parents)
 
     def _quotas(self, parent: Made, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
         """Children wanted by each parent row."""
@@ -325,7 +326,8 @@ class TableDrawing:
         parent = self.others[made.structure.table.foreign_keys[number].parent]
         parents = made.parents[number]
         prefix = through(number, "")
-        for name in {name for target in made.model.targets for name in target.inputs if name.startswith(prefix)}:
+        wanted = {name for target in made.model.targets for name in (*target.inputs, *_rule_inputs(target))}
+        for name in {name for name in wanted if name.startswith(prefix)}:
             codes = self._parent_codes(parent, name[len(prefix) :], number)
             seen = codes[np.maximum(parents, 0)] if len(codes) else np.zeros(len(parents), np.int32)
             made.codes[name] = np.where(parents >= 0, seen, 0).astype(np.int32)
@@ -379,7 +381,7 @@ class TableDrawing:
             follows = target.rule is not None and bool(changed & set(target.rule.inputs))
             if column == target.name or not (column in columns or follows) or column in keys:
                 continue
-            if made.model.makers[column] is not Maker.LEARNED:
+            if made.model.makers[column] is not Maker.LEARNED or target.name not in made.codes:
                 continue
             changed.add(target.name)
             codes = self._draw_target(target, rows, f"again {attempt}")
@@ -400,7 +402,9 @@ class TableDrawing:
             sizes = np.diff(np.concatenate([first, [made.rows]]))
             ranks = np.empty(made.rows, np.int64)
             ranks[order] = np.arange(made.rows) - np.repeat(first, sizes) + start
-            made.columns[column] = _cast(pa.array(ranks), made.model.schema.field(column).type)
+            values = _cast(pa.array(ranks), made.model.schema.field(column).type)
+            made.columns[column] = values
+            made.codes[column_name(column)] = made.model.codecs[column].encode(_chunked(values))
 
     def _make_unique(self, key: tuple[str, ...]) -> None:
         """Move, redraw or, at last, leave out rows until no key repeats."""
@@ -436,6 +440,10 @@ class TableDrawing:
         if numeric:
             self._spread_column(key, max(numeric, key=lambda name: made.model.codecs[name].size))
             return attempt == _ROUNDS // 2
+        categories = [name for name in own if isinstance(made.model.codecs.get(name), CategoryCodec)]
+        if categories:
+            self._spread_categories(key, max(categories, key=lambda name: made.model.codecs[name].size))
+            return attempt == _ROUNDS // 2
         movable = self._movable_reference(key)
         if movable is None:
             return bool(own)
@@ -452,7 +460,7 @@ class TableDrawing:
         group = identify(others)[0] if others else np.zeros(len(present), np.int64)
         arrow_type = made.model.schema.field(column).type
         units = units_of(codec, made.columns[column])
-        start, room = codec.span(units[present], int(np.bincount(group).max(initial=1)), arrow_type)
+        start, room = codec.span(int(np.bincount(group).max(initial=1)), arrow_type)
         moved = spread(group, (units[present] - start) // codec.step, 0, room)
         units[present] = start + moved * codec.step
         codes = np.zeros(made.rows, np.int32)
@@ -461,6 +469,18 @@ class TableDrawing:
         )
         made.codes[column_name(column)] = codes
         made.columns[column] = codec.from_units(units, codes, arrow_type)
+
+    def _spread_categories(self, key: tuple[str, ...], column: str) -> None:
+        """Move repeating rows to categories that the rest of their key does not have yet, frequent ones first."""
+        made = self.made
+        codec = made.model.codecs[column]
+        codes = codec.encode(_chunked(made.columns[column]))
+        present = np.flatnonzero(codes > 0)
+        others = [made.columns[name].take(pa.array(present)) for name in key if name != column]
+        group = identify(others)[0] if others else np.zeros(len(present), np.int64)
+        codes[present] = spread(group, codes[present].astype(np.int64), 1, codec.size - 2)
+        made.codes[column_name(column)] = codes
+        self._decode(column)
 
     def _movable_reference(self, key: tuple[str, ...]) -> ForeignKey | None:
         """The foreign key to pick anew: the last of those that fill a part of the key all by themselves."""
@@ -567,7 +587,9 @@ class TableDrawing:
         nullable = not any(name in made.structure.table.required for name in key.columns)
         if not (depths == 0).any() and made.rows:
             depths[0] = 0
-        own = self.made.parents.setdefault(number, np.full(made.rows, NO_PARENT, np.int64))
+        first_attempt = {name for name in self.filled_by(key) if made.model.makers[name] is Maker.REFERENCE}
+        made.columns = {name: values for name, values in made.columns.items() if name not in first_attempt}
+        own = made.parents[number] = np.full(made.rows, NO_PARENT, np.int64)
         quotas = np.maximum(self._quotas(made, number, generator), 1e-3)
         shared = [pair for pair in zip(key.columns, key.parent_columns, strict=True) if pair[0] in made.columns]
         strata = None
@@ -611,6 +633,10 @@ class TableDrawing:
             ours = self.filled_by(key) & set(unique)
             if ours and set(unique) <= set(self.made.columns) and self._repeating(unique).any():
                 self._spread_parents(unique, key)
+
+
+def _rule_inputs(target: Target) -> tuple[str, ...]:
+    return target.rule.inputs if target.rule else ()
 
 
 def decode(model: TableModel, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:

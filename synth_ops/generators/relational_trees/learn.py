@@ -209,6 +209,10 @@ def _find_rank(connection: duckdb.DuckDBPyConnection, learning: Learning, key: t
     own = [name for name in key if learning.makers[name] is not Maker.REFERENCE]
     if len(own) != 1 or len(key) < 2 or not pa.types.is_integer(learning.schema.field(own[0]).type):  # noqa: PLR2004
         return
+    made = learning.structure
+    late = {name for each in (*made.deferred, *made.self_references) for name in each.columns}
+    if late & set(key):
+        return
     group = ", ".join(quote(name) for name in key if name != own[0])
     place = f"{quote(_SOURCE)}.{quote(learning.structure.table.name)}"
     (consecutive, starts, lowest), *_ = connection.sql(
@@ -218,6 +222,10 @@ def _find_rank(connection: duckdb.DuckDBPyConnection, learning: Learning, key: t
     ).fetchall()
     if consecutive and min(consecutive, starts) >= 0.95:  # noqa: PLR2004
         learning.ranks[own[0]] = min(max(int(lowest), 0), 1)
+        values = _read(connection, learning.structure.table.name, own)[0]
+        codec = fit_number(values, learning.subjects, threshold(learning.structure.table.name, own[0]))
+        learning.makers[own[0]], learning.codecs[own[0]] = Maker.LEARNED, codec
+        learning.variables[column_name(own[0])] = variable(codec, codec.encode(values))
 
 
 def _learn_references(
@@ -342,6 +350,7 @@ def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings:
         pool[name] = learning.variables[name]
         if not tables[key.parent].structure.lookup:
             pool |= seen_through(tables, learning, number, "")
+    pool |= {column_name(name): learning.variables[column_name(name)] for name in learning.ranks}
     rules = determined(
         {name: each for name, each in learning.variables.items() if name.startswith("column|")}, K_SUBJECTS
     )

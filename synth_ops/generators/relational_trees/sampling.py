@@ -67,16 +67,20 @@ def sample_tables(
 def _settle(drawing: TableDrawing) -> None:
     """Checks, self-references and keys, until none of them leaves out a row that another one counted on."""
     made = drawing.made
-    enforce_checks(drawing)
-    drawing.unique_all()
+    _enforce(drawing)
     while made.structure.self_references and made.rows:
         for key in made.structure.self_references:
             drawing.refer_to_itself(key)
         before = made.rows
-        enforce_checks(drawing)
-        drawing.unique_all()
+        _enforce(drawing)
         if made.rows == before:
             return
+
+
+def _enforce(drawing: TableDrawing) -> None:
+    enforce_checks(drawing)
+    drawing.unique_all()
+    enforce_checks(drawing)  # a key may have moved out of its CHECK; this does not move it again
 
 
 def _write(made: Made, folder: Path) -> TableData:

@@ -88,7 +88,8 @@ def _table_structure(
     now = [key for key in table.foreign_keys if key not in put_off and key not in selves]
     primary = _primary(metadata, now, rows)
     others = sorted((key for key in now if key != primary), key=lambda key: (-_shared(key, now), rows[key.parent]))
-    filled = {name for key in table.foreign_keys for name in key.columns}
+    late = {name for key in (*put_off, *selves) for name in key.columns}
+    filled = {name for key in now for name in key.columns} | (late - _identity(metadata, table))
     return TableStructure(
         table=table,
         makers={column.name: _maker(column, schema, filled) for column in table.columns},
@@ -98,6 +99,11 @@ def _table_structure(
         deferred=put_off,
         lookup=_is_lookup(metadata, table, rows),
     )
+
+
+def _identity(metadata: Metadata, table: Table) -> set[str]:
+    """The columns by which a row is known, which can't wait for other rows."""
+    return {*table.primary_key, *(name for _, key in metadata.children(table.name) for name in key.parent_columns)}
 
 
 def _primary(metadata: Metadata, candidates: list[ForeignKey], rows: Mapping[str, int]) -> ForeignKey | None:
