@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from pathlib import Path
 from typing import TYPE_CHECKING
 

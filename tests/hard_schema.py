@@ -213,8 +213,8 @@ TABLES: dict[str, dict[str, Any]] = {
     ),
     "odd": _table(
         "id BIGINT!; nothing VARCHAR; never INTEGER; same INTEGER!; word VARCHAR!; far BIGINT; huge HUGEINT;"
-        " positive UBIGINT; float DOUBLE; small FLOAT; tags VARCHAR[]; numbers INTEGER[]; span INTERVAL; noon TIME; old DATE;"
-        " raw BLOB; until DATE; ever TIMESTAMP",
+        " positive UBIGINT; float DOUBLE; small FLOAT; tags VARCHAR[]; numbers INTEGER[]; span INTERVAL; noon TIME;"
+        " old DATE; raw BLOB; until DATE; ever TIMESTAMP",
         """SELECT i, NULL, NULL, 7, 'same', [9223372036854775807, -9223372036854775808, i][1 + i % 3],
                   i::HUGEINT * 100000000000000000000, i::UBIGINT * 40000000000000000,
                   ['nan'::DOUBLE, 'inf', '-inf', i / 7, 1e308, -1e308][1 + i % 6], i / 3,

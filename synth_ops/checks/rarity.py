@@ -101,26 +101,28 @@ def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Ev
 
 
 def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
-    """The share of the copy's rows that equal a real one, beside how often two real subjects have equal rows."""
+    """The share of the copy's rows that equal a real one, beside how often two real subjects have equal rows.
+
+    Rows of few and common values are equal by chance. Where the plain comparison does not pass, the share that chance
+    alone explains is worked out, too: see `_by_chance`.
+    """
     columns = _informative(views, table)
     if len(columns) < _MIN_COLUMNS:
         return []
     rows, _ = subjects_of(views.metadata, table.name)
     key = f"hash({sql.columns_sql([column.name for column in columns])}) AS h"
-    groups = (
-        f"SELECT count(*) AS n, min(s) IS DISTINCT FROM max(s) OR count(*) > count(s) AND count(*) > 1 AS twins "
-        f"FROM (SELECT {key}, {sql.SUBJECT} AS s FROM {rows}) GROUP BY h"
-    )
-    total, twins = views.row(f"SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE twins), 0) FROM ({groups})")
+    total, twins = _twins(views, f"SELECT {key}, {sql.SUBJECT} AS s FROM {rows}")
     real = f"SELECT {key} FROM {view_sql(SOURCE, table.name)}"
     n, same = views.row(
         f"SELECT count(*), count(*) FILTER (WHERE h IN ({real})) FROM (SELECT {key} FROM {view_sql(COPY, table.name)})"
     )
     if not total or not n:
         return []
-    usual = float(twins) / float(total)
-    smooth = (float(twins) + 2) / (float(total) + 4)  # Agresti-Coull: no twin among few rows proves little
-    error = math.sqrt(smooth * (1 - smooth) * (1 / float(total) + 1 / n))
+    usual = twins / total
+    smooth = (twins + 2) / (total + 4)  # Agresti-Coull: no twin among few rows proves little
+    error = math.sqrt(smooth * (1 - smooth) * (1 / total + 1 / n))
+    if same / n > usual + _SIGMAS * error:
+        usual = max(usual, _by_chance(views, rows, key, columns))
     passing = usual + _SIGMAS * error
     blocking = max(_WARN_FACTOR * usual, passing) + limits[IDENTICAL_ROWS]
     judged = ((Severity.WARNING, passing), (Severity.CRITICAL, blocking))
@@ -132,10 +134,36 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> l
             n=n,
             maximum=min(maximum, 1.0),
             severity=severity,
-            detail=f"on {len(columns)} columns; {usual:.2%} of the source's rows equal another subject's",
+            detail=f"on {len(columns)} columns; {usual:.2%} are to be expected without any copying",
         )
         for severity, maximum in judged
     ]
+
+
+def _twins(views: Views, hashed: str) -> tuple[float, float]:
+    """How many rows there are, and how many of them equal another subject's."""
+    groups = (
+        "SELECT count(*) AS n, min(s) IS DISTINCT FROM max(s) OR count(*) > count(s) AND count(*) > 1 AS twins "
+        f"FROM ({hashed}) GROUP BY h"
+    )
+    total, twins = views.row(f"SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE twins), 0) FROM ({groups})")
+    return float(total), float(twins)
+
+
+def _by_chance(views: Views, rows: str, key: str, columns: Sequence[Column]) -> float:
+    """The share of equal rows that a copy shows without copying any.
+
+    The larger of two: how often real rows equal another subject's among those whose every value k rows share (a copy
+    shows no others), and how often a row of independently drawn values would equal a real one.
+    """
+    names = [sql.quote(column.name) for column in columns]
+    shares = ", ".join(f"count(*) OVER (PARTITION BY {name}) AS c{number}" for number, name in enumerate(names))
+    counted = f"SELECT {key}, {sql.SUBJECT} AS s, count(*) OVER () AS n, {shares} FROM {rows}"
+    shared = " AND ".join(f"c{number} >= {K_SUBJECTS}" for number in range(len(names)))
+    total, twins = _twins(views, f"SELECT h, s FROM ({counted}) WHERE {shared}")
+    product = " * ".join(f"(c{number} / n)" for number in range(len(names)))
+    chance = views.number(f"SELECT coalesce(sum(p), 0) FROM (SELECT DISTINCT h, {product} AS p FROM ({counted}))")
+    return max(twins / total if total else 0.0, min(chance, 1.0))
 
 
 def referred_rows(metadata: Metadata, table: Table, value: str) -> Iterator[str]:

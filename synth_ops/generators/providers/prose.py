@@ -56,7 +56,7 @@ class TextProvider:
 
 
 class TitleProvider:
-    """A common word and a made-up one, so that no title is a real one by chance; another pair for each row if need be."""
+    """A common word and a made-up one, so that no title is real by chance; another pair for each row if need be."""
 
     def __init__(self, request: Request, words: pa.Array) -> None:
         self._request, self._words = request, words

@@ -24,7 +24,7 @@ class RelationalTrees:
 
     version = "1"
 
-    def __init__(self, *, min_leaf: int = 50, alpha: float = 20.0) -> None:
+    def __init__(self, *, min_leaf: int = 50, alpha: float = 50.0) -> None:
         self._min_leaf, self._alpha = min_leaf, alpha
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:

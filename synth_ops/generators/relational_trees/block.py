@@ -43,7 +43,7 @@ class BlockSettings:
     """
 
     min_leaf: int = 50
-    alpha: float = 20.0
+    alpha: float = 50.0
     penalty: float = 1.0
     grow_rows: int = 200_000
 

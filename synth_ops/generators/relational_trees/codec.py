@@ -428,13 +428,10 @@ def _ranges(values: npt.NDArray[Any], subjects: Subjects, k: int) -> tuple[npt.N
     clipped = np.clip(ordered, lowest, highest)
     distinct, inverse = np.unique(clipped, return_inverse=True)
     counts, support = _support(inverse, len(distinct), owners)
-    many = len(distinct) > _MOST_ATOMS
     atom = support >= k
-    if many:
-        atom &= counts >= len(clipped) * _ATOM_SHARE
-    covered = counts[atom].sum() / len(clipped)
-    if not many and atom.any() and covered >= _COVERED:
+    if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * len(clipped):
         return distinct[atom], distinct[atom]
+    atom &= counts >= len(clipped) * _ATOM_SHARE
     low, high = _bins(distinct[~atom], counts[~atom], support[~atom], k)
     low, high = np.concatenate([distinct[atom], low]), np.concatenate([distinct[atom], high])
     by_middle = np.lexsort((high, low / 2 + high / 2))

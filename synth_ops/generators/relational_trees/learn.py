@@ -313,10 +313,12 @@ def _broken_values(connection: duckdb.DuckDBPyConnection, learning: Learning, ke
 def _find_public_keys(
     connection: duckdb.DuckDBPyConnection, parent: Learning, child: Learning, key: ForeignKey, parent_of: Rows
 ) -> None:
-    """Keys of reference data that k distinct subjects refer to are public: a test database keeps such codes."""
+    """Codes of reference data that k distinct subjects refer to are public: a test database keeps them."""
     if len(key.columns) != 1 or parent.makers[key.parent_columns[0]] is not Maker.PROVIDED:
         return
     column = key.parent_columns[0]
+    if parent.structure.table.column(column).kind is not Kind.ID:
+        return
     known = parent_of >= 0
     if child.subjects is None:
         support = np.bincount(parent_of[known], minlength=parent.rows)
