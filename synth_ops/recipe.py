@@ -45,7 +45,11 @@ def _plain_json(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), AfterValidator(_some_and_different)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_as_names, json_schema_input_type=str | tuple[str, ...]),
+    AfterValidator(_some_and_different),
+]
 
 
 class _Section(BaseModel):

@@ -60,8 +60,8 @@ class IntegrityCheck:
             return
         own = [suite for suite in views.context.suites.values() if table_of(suite) == table.name]
         if not any(replaces_builtin(suite) for suite in own):
-            rows = views.context.snapshot.tables[table.name].rows * views.context.copy.scale
-            own.insert(0, suite_for(table, rows, views.context.thresholds.get(_ROW_COUNT)))
+            rows, band = views.context.snapshot.tables[table.name].rows, views.context.thresholds.get(_ROW_COUNT)
+            own.insert(0, suite_for(table, rows, band, views.context.copy.scale))
         for suite in own:
             yield from _run(views, table, suite)
         yield _types(views, table)

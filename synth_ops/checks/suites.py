@@ -27,19 +27,21 @@ _SLACK_SIGMAS = 3
 _SEVERITIES = ("critical", "warning", "info")
 
 
-def suite_for(table: Table, rows: float, band: float | None = None) -> dict[str, Any]:
+def suite_for(table: Table, rows: int, band: float | None = None, scale: float = 1.0) -> dict[str, Any]:
     """The built-in integrity suite of a table.
 
     References with `orphans: keep` are not in it: they are judged against the source's own share.
 
     Args:
         table: Its metadata.
-        rows: How many rows are expected: the source's times the scale.
+        rows: The source's.
         band: How far the row count may be off, as a share. By default 5 %, but at least 5 rows and three standard
             deviations of a count of that size.
+        scale: The copy's size, as a multiple of the source's. A table of reference data may keep its rows.
     """
-    slack = max(ROW_BAND * rows, _MIN_SLACK_ROWS, _SLACK_SIGMAS * math.sqrt(rows)) if band is None else band * rows
-    low, high = max(math.floor(rows - slack), int(rows >= 1)), math.ceil(rows + slack)
+    fewest, most = sorted((rows, rows * scale))
+    low = max(math.floor(fewest - _slack(fewest, band)), int(fewest >= 1))
+    high = math.ceil(most + _slack(most, band))
     expectations = [
         _expectation(table, "row_count", "expect_table_row_count_to_be_between", min_value=low, max_value=high),
         _expectation(
@@ -61,6 +63,12 @@ def suite_for(table: Table, rows: float, band: float | None = None) -> dict[str,
     }
 
 
+def _slack(rows: float, band: float | None) -> float:
+    if band is not None:
+        return band * rows
+    return max(ROW_BAND * rows, _MIN_SLACK_ROWS, _SLACK_SIGMAS * math.sqrt(rows))
+
+
 def export_suites(snapshot: Snapshot, folder: Path, scale: float = 1.0) -> list[Path]:
     """Write the built-in suite of every table, one JSON file each, to be read, edited and named in a recipe.
 
@@ -72,7 +80,7 @@ def export_suites(snapshot: Snapshot, folder: Path, scale: float = 1.0) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for table in snapshot.metadata.tables:
-        suite = suite_for(table, snapshot.tables[table.name].rows * scale)
+        suite = suite_for(table, snapshot.tables[table.name].rows, scale=scale)
         path = folder / f"{quote(table.name, safe='')}.json"
         path.write_text(json.dumps(suite, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)

@@ -14,7 +14,7 @@ from synth_ops.airflow import synthetic_copy
 from synth_ops.dagster import synthetic_assets
 from synth_ops.testing.warehouses import CANARIES
 
-SECTIONS = {"passed": {}, "failed": {"gate": {"thresholds": {"fidelity.column_distance": -1.0}}}}
+SECTIONS = {"passed": {}, "failed": {"gate": {"thresholds": {"fidelity.mean_column_distance": -1.0}}}}
 
 INDISCREET = """
 import pyarrow.parquet as pq

@@ -13,7 +13,7 @@ from synth_ops.errors import ArtifactTamperedError, GateFailedError, PublishRefu
 from synth_ops.run import run_step
 from synth_ops.store import Store
 
-IMPOSSIBLE = {"thresholds": {"fidelity.column_distance": -1.0}}
+IMPOSSIBLE = {"thresholds": {"fidelity.mean_column_distance": -1.0}}
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def save(models: Mapping[str, TableModel], folder: Path) -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     document = {name: _table_to_json(model, arrays) for name, model in models.items()}
     (folder / _MODEL_FILE).write_text(json.dumps({"tables": document}, ensure_ascii=False), encoding="utf-8")
-    np.savez_compressed(folder / _ARRAYS_FILE, **arrays)  # type: ignore[arg-type]
+    np.savez(folder / _ARRAYS_FILE, **arrays)  # type: ignore[arg-type]
 
 
 def load(folder: Path) -> dict[str, TableModel]:
