@@ -171,9 +171,7 @@ def test_a_step_can_start_from_an_artifact_by_its_id(shop, cli):
 def test_a_step_before_its_turn_says_which_one_comes_first(shop, cli, tmp_path):
     finished = cli("gate", shop.recipe, "--store", tmp_path / "empty")
     assert finished.code == 1
-    assert finished.lines == [
-        "synth-ops: this recipe has no copy in the store yet (run the step that makes it first)"
-    ]
+    assert finished.lines == ["synth-ops: this recipe has no copy in the store yet (run the step that makes it first)"]
 
 
 def test_publish_alone_refuses_a_copy_that_was_not_judged(shop, cli):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from synth_ops.artifacts import ArtifactKind
-from synth_ops.recipe import load_recipe
-from synth_ops.run import generations, open_store, run_all
+from synth_ops.recipe import Recipe, load_recipe
+from synth_ops.run import generations, open_store, run_all, run_step
 from synth_ops.store import Store
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
@@ -59,6 +59,13 @@ def changed(shop):
     return shop
 
 
+def run_until(recipe: Recipe, last: str) -> None:
+    """Run the steps before `last`, in this process, which has all imports behind it."""
+    ref = None
+    for step in STEPS[: STEPS.index(last)]:
+        ref = run_step(recipe, step, store=open_store(recipe), needs=ref).ref
+
+
 def killed(program: str, *arguments: object) -> None:
     command = [sys.executable, "-c", program, *map(str, arguments)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -75,14 +82,14 @@ def left_over(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("step", "tick"),
-    [("snapshot", 1), ("snapshot", 3), ("fit", 1), ("fit", 2), ("sample", 2), ("gate", 1), ("gate", 4), ("publish", 1),
-     ("publish", 3), ("publish", 5)],
-)  # fmt: skip
+    [("snapshot", 2), ("fit", 1), ("sample", 2), ("gate", 3), ("publish", 1), ("publish", 3), ("publish", 5)],
+)
 def test_a_run_killed_in_a_step_is_taken_up_again(changed, step, tick):
     before = changed.published()
+    recipe = load_recipe(changed.recipe)
+    run_until(recipe, step)
     killed(DIE_AT_A_TICK, changed.recipe, step, tick)
     assert changed.published() == before
-    recipe = load_recipe(changed.recipe)
     results = run_all(recipe, store=open_store(recipe))
     finished = STEPS[: STEPS.index(step)]
     assert [result.step for result in results if result.skipped] == finished
@@ -93,14 +100,15 @@ def test_a_run_killed_in_a_step_is_taken_up_again(changed, step, tick):
 
 def test_a_run_killed_after_the_swap_finds_it_done(changed):
     before = changed.published()
-    killed(DIE_AT_A_TICK, changed.recipe, "publish", 7)  # two tables, then: staged, remembered, swapped, cleaned up
-    assert changed.published() != before
     recipe = load_recipe(changed.recipe)
+    run_until(recipe, "publish")
+    killed(DIE_AT_A_TICK, changed.recipe, "publish", 6)  # two tables, constraints, staged, remembered, swapped
+    assert changed.published() != before
     assert all(result.skipped for result in run_all(recipe, store=open_store(recipe)))
     assert [each.number for each in generations(recipe)] == [1, 2]
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["fit", "gate"])
 def test_a_run_killed_between_two_steps_goes_on_from_there(changed, step):
     killed(DIE_BETWEEN_STEPS, changed.recipe, step)
     recipe = load_recipe(changed.recipe)
@@ -122,7 +130,7 @@ def test_the_command_line_can_be_killed_at_any_time(changed):
     """Not at a tick, but whenever it happens: the kill comes from outside, a little later each time."""
     before = changed.published()
     command = [str(Path(sys.executable).with_name("synth-ops")), "run", str(changed.recipe)]
-    for seconds in (0.3, 0.9, 1.6, 2.4):
+    for seconds in (0.4, 1.0, 1.8):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(seconds)
             os.kill(process.pid, signal.SIGKILL)

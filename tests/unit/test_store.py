@@ -202,7 +202,7 @@ def test_a_root_that_cannot_be(tmp_path, root):
     assert "SYNTH_OPS_STORE" in failure.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere: run the tests as another user")
 def test_a_root_without_write_permission(disk):
     store = Store(disk)
     disk.chmod(0o500)

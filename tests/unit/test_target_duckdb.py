@@ -307,7 +307,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
     assert failure.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere: run the tests as another user")
 def test_a_folder_without_write_permission(file, target, tmp_path):
     publish_marked(target, tmp_path, 1)
     copies = marked(tmp_path, 2)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from synth_ops.generators.relational_trees.kernels import compiled
 from synth_ops.generators.relational_trees.tree import BINS, Bins, Codes, Floats, Tree, grow
 
 _EMBEDDING = 12
@@ -272,7 +272,7 @@ def _nearest_histogram(tree: Tree, histogram_of: Codes) -> Codes:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, drawn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     levels = uniforms.shape[1] - 1
     for row in range(histograms.shape[0]):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from synth_ops.generators.relational_trees.kernels import compiled
 
 BINS = 256
 _STACK = 64
@@ -63,7 +64,7 @@ def grow(inputs: Bins, targets: Floats, *, min_leaf: int, penalty: float) -> Tre
     return Tree(feature=feature, threshold=threshold, left=left, parent=parent)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _apply(inputs, feature, threshold, left, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for row in range(inputs.shape[1]):
         node = 0
@@ -72,7 +73,7 @@ def _apply(inputs, feature, threshold, left, leaves):  # type: ignore[no-untyped
         leaves[row] = node
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(histogram, inputs, targets, order, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     dimensions = targets.shape[1]
     histogram[:] = 0.0
@@ -87,7 +88,7 @@ def _fill(histogram, inputs, targets, order, start, end):  # type: ignore[no-unt
                 cell[d] += targets[row, d]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     dimensions = total.shape[0]
     base = 0.0
@@ -120,7 +121,7 @@ def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-d
     return best_gain, best_feature, best_bin
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _partition(column, split, order, start, end, spare):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     kept, moved = start, 0
     for position in range(start, end):
@@ -136,7 +137,7 @@ def _partition(column, split, order, start, end, spare):  # type: ignore[no-unty
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _variance(targets, order, start, end, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     size = end - start
     squares = 0.0
@@ -149,7 +150,7 @@ def _variance(targets, order, start, end, total):  # type: ignore[no-untyped-def
     return variance
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Depth first, the smaller child first, so that few histograms live at once; the larger child's is a difference."""
     count, (rows, dimensions) = inputs.shape[0], targets.shape
