@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import time
@@ -290,7 +291,10 @@ def _generator(name: str, settings: Mapping[str, Any]) -> Any:
     try:
         return plugin(**settings)
     except TypeError:
-        raise RecipeError(f"generator {name!r} does not take these settings: {', '.join(sorted(settings))}") from None
+        raise RecipeError(
+            f"generator {name!r} does not take these settings: {', '.join(sorted(settings))}",
+            f"it takes: {', '.join(inspect.signature(plugin).parameters) or 'none'}",
+        ) from None
 
 
 def _required(ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:

@@ -190,6 +190,7 @@ def _declared_check(table: Table, expression: str) -> Check:
     if unknown:
         raise RecipeError(
             f"a check of table {table.name!r} names column {unknown[0]!r}, which it does not have"
-            f"{did_you_mean(unknown[0], table.column_names)}"
+            f"{did_you_mean(unknown[0], table.column_names)}",
+            "correct the recipe's `tables` section",
         )
     return Check(expression=expression, columns=tuple(names[name.lower()].name for name in used))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 EXPORTS = {
+    "synth_ops": ["Recipe", "SynthOpsError", "load_recipe", "open_store", "run_all", "run_step"],
     "synth_ops.airflow": [
         "SynthFitOperator",
         "SynthGateOperator",
