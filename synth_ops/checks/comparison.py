@@ -106,7 +106,7 @@ def _number_sql(column: Column) -> str:
     if column.kind is Kind.CATEGORICAL or is_text(column):
         return ""
     if column.type.startswith(_TIMES):
-        return f"CAST(epoch_us({name}) AS DOUBLE)"
+        return f"CAST(TRY(epoch_us({name})) AS DOUBLE)"  # there are dates beyond any microsecond
     return f"TRY_CAST({name} AS DOUBLE)"
 
 

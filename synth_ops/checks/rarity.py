@@ -63,10 +63,16 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
 def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
     """How many of the copy's values lie where fewer than k of the source's subjects do, at either end.
 
+    Whole numbers inside a wider key count rows; they go as far as it takes to tell the copy's rows apart.
     Values beyond all real ones are nobody's: a generator that may not show any real value made them up. Where both
     ends together are most of the subjects, what lies there says nothing.
     """
-    columns = [each for each in learned_columns(table) if not is_text(each) and each.type != "BOOLEAN"]
+    numbering = {name for key in table.keys if len(key) > 1 for name in key}
+    columns = [
+        each
+        for each in learned_columns(table)
+        if not is_text(each) and each.type != "BOOLEAN" and not (each.name in numbering and "INT" in each.type)
+    ]
     if not columns:
         return []
     k = K_SUBJECTS

@@ -188,7 +188,7 @@ def _number_sql(column: Column) -> str:
     """A column as finite floating-point numbers (times: microseconds since 1970); empty when it can't be one."""
     name = sql.quote(column.name)
     if column.type.startswith(_TIMES):
-        return f"CAST(epoch_us({name}) AS DOUBLE)"
+        return f"CAST(TRY(epoch_us({name})) AS DOUBLE)"  # there are dates beyond any microsecond
     if not column.type.startswith(_NUMBERS):
         return ""
     return f"CASE WHEN isfinite(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"

@@ -48,9 +48,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """A folder with a source, a recipe, a store and a published target."""
+    """A folder with a source, a recipe, a store and a published target; `canary` is part of every sensitive value."""
 
     folder: Path
+    canary: str = CANARY
 
     @property
     def source(self) -> Path:

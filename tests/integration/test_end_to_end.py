@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +22,15 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from synth_ops.artifacts import ArtifactKind
+from synth_ops.artifact_io import read_copy
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot, TableData
+from synth_ops.generators.relational_trees import RelationalTrees
 from synth_ops.recipe import Recipe, load_recipe, parse_recipe
 from synth_ops.run import open_store, run_all, run_step
+from synth_ops.testing.contracts import unheard
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
 MEDIA = {
@@ -64,14 +70,24 @@ class Refreshed:
         return sqlite3.connect(f"file:{self.target}?mode=ro", uri=True)
 
 
-@pytest.fixture(scope="session")
-def hard() -> ModuleType:
-    """The module `tests/hard_schema.py`."""
-    file = Path(__file__).resolve().parents[1] / "hard_schema.py"
-    spec = importlib.util.spec_from_file_location("synth_ops_test_hard_schema", file)
-    module = importlib.util.module_from_spec(spec)
+def load_beside(name: str) -> ModuleType:
+    """A module of `tests/`, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).resolve().parents[1] / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def hard() -> ModuleType:
+    """A schema with everything that makes one hard."""
+    return load_beside("hard_schema")
+
+
+@pytest.fixture(scope="session")
+def random_schemas() -> ModuleType:
+    """Small schemas with whatever chance puts into them."""
+    return load_beside("random_schema")
 
 
 @pytest.fixture(scope="session")
@@ -314,10 +330,72 @@ def sampled(recipe: Recipe, *, judged: bool = False, **changes: Any) -> duckdb.D
     ref = run_step(changed, "sample", store=store, needs=model).ref
     if judged:
         assert run_step(changed, "gate", store=store, needs=ref).facts["verdict"] == "passed"
-    stored = store.read(ref)
+    return views(read_copy(store, ref).tables)
+
+
+CYCLES = """
+CREATE TABLE tenant (id INTEGER PRIMARY KEY, name TEXT, owner_no INTEGER,
+                     FOREIGN KEY (id, owner_no) REFERENCES user (tenant_id, no));
+CREATE TABLE user (tenant_id INTEGER NOT NULL REFERENCES tenant (id), no INTEGER NOT NULL, boss_no INTEGER, name TEXT,
+                   PRIMARY KEY (tenant_id, no), FOREIGN KEY (tenant_id, boss_no) REFERENCES user (tenant_id, no));
+CREATE TABLE node (area INTEGER NOT NULL, no INTEGER NOT NULL, up_no INTEGER,
+                   PRIMARY KEY (area, no), FOREIGN KEY (area, up_no) REFERENCES node (area, no));
+CREATE TABLE link (id INTEGER PRIMARY KEY, next_id INTEGER UNIQUE REFERENCES link (id));
+CREATE TABLE head (id INTEGER PRIMARY KEY, part_id INTEGER NOT NULL UNIQUE REFERENCES part (id));
+CREATE TABLE part (id INTEGER PRIMARY KEY, head_id INTEGER NOT NULL REFERENCES head (id));
+"""
+
+
+def test_cycles_through_keys_hold(tmp_path):
+    """A cycle of composite keys, one of required keys, a tree in tenants, a tree in areas, a linked list."""
+    with sqlite3.connect(tmp_path / "cycles.db") as connection:
+        connection.executescript(CYCLES)
+        rows = {
+            "tenant": [(n, f"tenant {n}", n % 5 if n % 4 else None) for n in range(30)],
+            "user": [(t, n, (n - 1) // 2 if n else None, f"Person {n}") for t in range(30) for n in range(12)],
+            "node": [(a, n, n // 3 if n else None) for a in range(10) for n in range(20)],
+            "link": [(n, n + 1 if n % 10 < 9 else None) for n in range(100)],
+            "head": [(n, 2 * n) for n in range(40)],
+            "part": [(n, n // 2) for n in range(80)],
+        }
+        for table, values in rows.items():
+            places = ", ".join("?" * len(values[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({places})", values)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+    recipe = parse_recipe({"source": "cycles.db", "target": "copy.db"}).at(tmp_path)
+    run_all(recipe, store=open_store(recipe))
+    with sqlite3.connect(tmp_path / "copy.db") as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        sizes = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in rows}
+        assert sizes == {table: len(values) for table, values in rows.items()}
+        (bosses,) = connection.execute("SELECT count(boss_no) FROM user").fetchone()
+        assert 250 < bosses < 360
+
+
+@given(st.integers(0, 2**32))
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_constraint_of_a_random_schema_holds(random_schemas, tmp_path_factory, seed):
+    folder = tmp_path_factory.mktemp("random")
+    schema = random_schemas.random_schema(seed)
+    schema.metadata.validate()
+    tables = schema.write(folder / "source")
+    assert dict(violations(schema.facts, counter(views(tables)))) == {}
+    snapshot = Snapshot(ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="x"), metadata=schema.metadata, tables=tables)
+    (folder / "model").mkdir()
+    (folder / "copy").mkdir()
+    RelationalTrees().fit(snapshot, folder / "model", progress=unheard)
+    model = RelationalTrees().load(folder / "model", schema.metadata)
+    copy = model.sample(folder / "copy", seed=seed % 1000, scale=1.0, progress=unheard)
+    assert dict(violations(schema.facts, counter(views(copy)))) == {}
+    for name, data in tables.items():
+        assert copy[name].rows == pytest.approx(data.rows, rel=0.02, abs=1), name
+
+
+def views(tables: Mapping[str, TableData]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    for name, entry in stored.body["tables"].items():
-        files = [str(stored.path / file) for file in entry["files"]]
+    for name, data in tables.items():
+        files = [str(file) for file in data.files]
         connection.execute(f"CREATE VIEW {quote(name)} AS SELECT * FROM read_parquet({files})")
     return connection
 

@@ -144,6 +144,7 @@ def test_the_command_line_can_be_killed_at_any_time(changed):
 
 
 def test_two_runs_at_once_agree(changed):
+    run_until(load_recipe(changed.recipe), "sample")
     command = [str(Path(sys.executable).with_name("synth-ops")), "run", str(changed.recipe)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in running]

@@ -26,6 +26,7 @@ from synth_ops.generators.relational_trees.references import (
     choose,
     match_rows,
 )
+from synth_ops.generators.relational_trees.sequences import before_name, order_of, place_variables
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided
 from synth_ops.generators.relational_trees.tree import Codes
@@ -92,9 +93,11 @@ class TableDrawing:
     def draw(self) -> None:
         """Fill all but self-references, deferred ones and provided columns."""
         self._lay_rows()
+        self._number_within_parents()
+        if self.made.model.ordered_by:
+            self._draw_in_order()
         for key in self.made.structure.references:
             self._refer(key)
-        self._number_within_parents()
         for target in self.made.model.targets:
             if target.name.startswith("column|") and self.made.structure.own_key_columns() & {target.name[7:]}:
                 self._draw_column(target)
@@ -141,7 +144,8 @@ class TableDrawing:
         generator = self.stream("cardinality", number)
         quota = self._quotas(parent, number, generator)
         counts = np.floor(quota + generator.random(parent.rows)).astype(np.int64)
-        most = self._most_children(key, total, parent.rows)
+        keyed = has_key(parent, key)
+        most = np.where(keyed, self._most_children(key, total, max(int(keyed.sum()), 1)), 0)
         counts = np.clip(counts, 0, most)
         missing = total - int(counts.sum())
         if missing > 0:
@@ -152,7 +156,7 @@ class TableDrawing:
         return counts
 
     def _give_more(
-        self, counts: Rows, quota: npt.NDArray[np.float64], missing: int, most: int, generator: np.random.Generator
+        self, counts: Rows, quota: npt.NDArray[np.float64], missing: int, most: Rows, generator: np.random.Generator
     ) -> Rows:
         for _ in range(_ROUNDS):
             room = np.flatnonzero(counts < most)
@@ -167,11 +171,15 @@ class TableDrawing:
 
     def _most_children(self, key: ForeignKey, total: int, parents: int) -> int:
         """One where the foreign key is a key itself; else what k parents have at least, if that is enough for all."""
-        if any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys):
+        if self._is_single(key):
             return 1
         high = self.made.model.references[self.made.number(key)].quota.codec.high
         shared = int(high.max()) if len(high) else 0
         return shared if shared * parents >= total else 2 * -(-total // parents)
+
+    def _is_single(self, key: ForeignKey) -> bool:
+        """Whether a parent can have one child at most: the foreign key holds a key of the table."""
+        return any(set(unique) <= set(key.columns) for unique in self.made.structure.table.keys)
 
     def _quotas(self, parent: Made, number: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
         """Children wanted by each parent row."""
@@ -203,6 +211,33 @@ class TableDrawing:
                     group_of = self.models[child].references[int(number)].group_of
                     self.made.codes[name] = np.asarray(group_of, np.int32)[: self.made.rows] + 1
 
+    # sequences
+
+    def _draw_in_order(self) -> None:
+        """Draw the rows of all parents position by position, each from the one before it."""
+        made = self.made
+        parents = made.parents[made.number(made.structure.primary)] if made.structure.primary else np.empty(0, np.int64)
+        alone = int(parents.max(initial=0)) + 1 + np.arange(made.rows)
+        order = order_of(np.where(parents >= 0, parents, alone), np.zeros(made.rows, np.int32))
+        made.codes |= {name: each.codes for name, each in place_variables(order.position, order.siblings).items()}
+        late = {reference_name(made.number(key)) for key in made.structure.deferred}
+        targets = [t for t in made.model.targets if t.name.startswith(("column|", "reference|")) and t.name not in late]
+        looked_back = {
+            name for t in targets for name in (*t.inputs, *_rule_inputs(t)) if name.startswith(before_name(""))
+        }
+        for name in (*(target.name for target in targets), *looked_back):
+            made.codes[name] = np.zeros(made.rows, np.int32)
+        by_position = np.argsort(order.position, kind="stable")
+        ends = np.cumsum(np.bincount(order.position))
+        for step, rows in enumerate(np.split(by_position, ends[:-1])):
+            for name in looked_back if step else ():
+                made.codes[name][rows] = made.codes[name.removeprefix(before_name(""))][order.before[rows]] + 1
+            for target in targets:
+                made.codes[target.name][rows] = self._draw_target(target, rows, f"draw {step}")
+        for target in targets:
+            if target.name.startswith("column|"):
+                self._decode(target.name.removeprefix("column|"))
+
     # references
 
     def _refer(self, key: ForeignKey) -> None:
@@ -218,8 +253,9 @@ class TableDrawing:
             made.codes[reference_name(number)] = self._group_codes(number, made.parents[number])
             self._see_through(number)
             return
-        codes = self._draw_target(self.targets[reference_name(number)])
-        made.codes[reference_name(number)] = codes
+        name = reference_name(number)
+        codes = made.codes[name] if name in made.codes else self._draw_target(self.targets[name])
+        made.codes[name] = codes
         made.parents[number] = self._pick(key, number, codes, np.arange(made.rows), "pick")
         self._settle_without_parent(key, number)
         self._see_through(number)
@@ -232,12 +268,14 @@ class TableDrawing:
         picked[codes == ORPHAN] = BROKEN
         wanted = np.flatnonzero(codes >= FIRST_GROUP)
         child_strata, parent_strata = self._strata(key, rows[wanted])
+        keyed = np.flatnonzero(has_key(parent, key))
         candidates = Candidates(
-            groups=self._roles(parent, number) - 1,
-            quotas=self._quotas(parent, number, generator),
-            strata=parent_strata,
+            groups=self._roles(parent, number)[keyed] - 1,
+            quotas=self._quotas(parent, number, generator)[keyed],
+            strata=None if parent_strata is None else parent_strata[keyed],
         )
-        picked[wanted] = choose(candidates, codes[wanted] - FIRST_GROUP, child_strata, generator)
+        found = choose(candidates, codes[wanted] - FIRST_GROUP, child_strata, generator)
+        picked[wanted[found >= 0]] = keyed[found[found >= 0]]
         return picked
 
     def _strata(self, key: ForeignKey, rows: Rows) -> tuple[Rows | None, Rows | None]:
@@ -519,7 +557,8 @@ class TableDrawing:
         group = identify(others)[0] if others else np.zeros(len(chosen), np.int64)
         parents = self.others[reference.parent].rows
         _, theirs = self._strata(reference, chosen[:0])
-        stratum = np.zeros(parents, np.int64) if theirs is None else theirs
+        stratum = np.zeros(parents, np.int64) if theirs is None else theirs.copy()
+        stratum[~has_key(self.others[reference.parent], reference)] = parents  # of their own: nobody moves there
         order = np.lexsort((self.stream("spread", number).permutation(parents), stratum))
         first = np.searchsorted(stratum[order], stratum, "left")
         last = np.searchsorted(stratum[order], stratum, "right") - 1
@@ -584,25 +623,28 @@ class TableDrawing:
         depths = made.codes.get(depth_name(number), np.zeros(made.rows, np.int32)).copy()
         generator = self.stream("self", number)
         deepest = made.model.deepest[number]
-        nullable = not any(name in made.structure.table.required for name in key.columns)
+        nullable = not self.filled_by(key) <= made.structure.table.required
         if not (depths == 0).any() and made.rows:
             depths[0] = 0
         first_attempt = {name for name in self.filled_by(key) if made.model.makers[name] is Maker.REFERENCE}
         made.columns = {name: values for name, values in made.columns.items() if name not in first_attempt}
         own = made.parents[number] = np.full(made.rows, NO_PARENT, np.int64)
-        quotas = np.maximum(self._quotas(made, number, generator), 1e-3)
+        single = self._is_single(key)
+        quotas = np.ones(made.rows) if single else np.maximum(self._quotas(made, number, generator), 1e-3)
         shared = [pair for pair in zip(key.columns, key.parent_columns, strict=True) if pair[0] in made.columns]
         strata = None
         if shared:
             theirs = [_chunked(made.columns[name]) for _, name in shared]
             ours = [_chunked(made.columns[name]) for name, _ in shared]
             strata = (match_rows(ours, theirs), match_rows(theirs, theirs))
+        keyed = has_key(made, key)
         for depth in range(1, int(depths.max(initial=0)) + 1):
             rows = np.flatnonzero(depths == depth)
-            above = np.arange(made.rows) if deepest < 0 else np.flatnonzero(depths < depth)
+            above = np.flatnonzero(keyed if deepest < 0 else keyed & (depths < depth))
             nearest = above[depths[above] == depths[above].max()] if deepest >= 0 and len(above) else above
-            for pool in (nearest, above):
-                waiting = rows[own[rows] < 0]
+            for candidates_above in (nearest, above):
+                pool = np.setdiff1d(candidates_above, own) if single else candidates_above
+                waiting = rows[own[rows] < 0][: len(pool) if single else None]
                 if not len(waiting) or not len(pool):
                     continue
                 candidates = Candidates(
@@ -637,6 +679,14 @@ class TableDrawing:
 
 def _rule_inputs(target: Target) -> tuple[str, ...]:
     return target.rule.inputs if target.rule else ()
+
+
+def has_key(parent: Made, key: ForeignKey) -> npt.NDArray[np.bool_]:
+    """Which rows of a parent a foreign key can refer to: those whose unique columns are not NULL."""
+    found = np.ones(parent.rows, dtype=bool)
+    for name in key.parent_columns:
+        found &= parent.columns[name].is_valid().to_numpy(zero_copy_only=False)
+    return found
 
 
 def decode(model: TableModel, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:

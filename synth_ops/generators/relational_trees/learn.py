@@ -40,6 +40,7 @@ from synth_ops.generators.relational_trees.references import (
     match_rows,
 )
 from synth_ops.generators.relational_trees.rules import Rule, determined, find_rule
+from synth_ops.generators.relational_trees.sequences import Order, before_variables, find_order, place_variables
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
 from synth_ops.generators.relational_trees.tree import Codes
@@ -74,6 +75,7 @@ class Learning:
     public_keys: dict[str, dict[int, Any]] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
     deepest: dict[int, int] = field(default_factory=dict)
+    ordered_by: str | None = None
 
     def number(self, key: ForeignKey) -> int:
         """The foreign key's position in the metadata."""
@@ -146,6 +148,7 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
                 public_keys=learning.public_keys,
                 ranks=learning.ranks,
                 deepest=learning.deepest,
+                ordered_by=learning.ordered_by,
             )
     return models
 
@@ -209,9 +212,8 @@ def _find_rank(connection: duckdb.DuckDBPyConnection, learning: Learning, key: t
     own = [name for name in key if learning.makers[name] is not Maker.REFERENCE]
     if len(own) != 1 or len(key) < 2 or not pa.types.is_integer(learning.schema.field(own[0]).type):  # noqa: PLR2004
         return
-    made = learning.structure
-    late = {name for each in (*made.deferred, *made.self_references) for name in each.columns}
-    if late & set(key):
+    primary = learning.structure.primary
+    if primary is None or not set(key) - set(own) <= set(primary.columns):
         return
     group = ", ".join(quote(name) for name in key if name != own[0])
     place = f"{quote(_SOURCE)}.{quote(learning.structure.table.name)}"
@@ -344,15 +346,19 @@ def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings:
     if made.primary:
         number = learning.number(made.primary)
         pool |= seen_through(tables, learning, number, role_name(made.table.name, number))
+    order = _order(learning)
+    if order:
+        pool |= place_variables(order.position, order.siblings)
+        pool |= before_variables(row_variables(learning), order.before)
     jobs: list[tuple[str, Variable, dict[str, Variable]]] = []
+    pool |= {column_name(name): learning.variables[column_name(name)] for name in learning.ranks}
     for key in made.references:
         number = learning.number(key)
         name = reference_name(number)
         jobs.append((name, learning.variables[name], dict(pool)))
         pool[name] = learning.variables[name]
-        if not tables[key.parent].structure.lookup:
+        if not (order or tables[key.parent].structure.lookup):
             pool |= seen_through(tables, learning, number, "")
-    pool |= {column_name(name): learning.variables[column_name(name)] for name in learning.ranks}
     rules = determined(
         {name: each for name, each in learning.variables.items() if name.startswith("column|")}, K_SUBJECTS
     )
@@ -369,6 +375,32 @@ def _learn_targets(tables: Mapping[str, Learning], learning: Learning, settings:
         yield from executor.map(learn_one, jobs)
 
 
+def row_variables(learning: Learning) -> dict[str, Variable]:
+    """What a row of a sequence may know of the one before: its columns and the groups of what it refers to."""
+    names = [reference_name(learning.number(key)) for key in learning.structure.references]
+    names += [name for name in learning.variables if name.startswith("column|")]
+    return {name: learning.variables[name] for name in names}
+
+
+def _order(learning: Learning) -> Order | None:
+    """The order of a table's rows under their parents; None where they are no sequence."""
+    primary, timed = learning.structure.primary, _time_column(learning)
+    if primary is None or timed is None:
+        return None
+    order = find_order(learning.parents[learning.number(primary)], learning.variables[column_name(timed)].codes)
+    learning.ordered_by = timed if order else None
+    return order
+
+
+def _time_column(learning: Learning) -> str | None:
+    """What rows under one parent are told apart by: their number, else the finest date or time."""
+    if learning.ranks:
+        return next(iter(learning.ranks))
+    times = [column.name for column in learning.structure.learned if column.kind is Kind.DATETIME]
+    times = [name for name in times if name in learning.codecs]
+    return max(times, key=lambda name: learning.codecs[name].size) if times else None
+
+
 def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
     """Own variables in the order in which they are drawn: keys, then the fewest codes first, then what others need.
 
@@ -377,7 +409,8 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     made = learning.structure
     keys = made.own_key_columns()
     columns = [column for column in learning.codecs if column not in learning.ranks]
-    columns.sort(key=lambda name: (name not in keys, learning.codecs[name].size, name))
+    timed = learning.ordered_by
+    columns.sort(key=lambda name: (name != timed, name not in keys, learning.codecs[name].size, name))
     names: list[str] = []
     for name in (column_name(column) for column in columns):
         first = rules[name][0].inputs[0] if name in rules else name

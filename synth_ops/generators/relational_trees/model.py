@@ -92,6 +92,7 @@ class TableModel:
         public_keys: Values of a lookup's key column that k distinct subjects refer to, by row.
         ranks: Key columns that number the rows of a parent, and the number they start at.
         deepest: The longest chain of each self-reference, by position; -1 where the data has loops.
+        ordered_by: The column that orders the rows of a parent, where they are drawn one after the other.
     """
 
     rows: int
@@ -104,6 +105,7 @@ class TableModel:
     public_keys: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     deepest: Mapping[int, int] = field(default_factory=dict)
+    ordered_by: str | None = None
 
 
 def save(models: Mapping[str, TableModel], folder: Path) -> None:
@@ -135,6 +137,7 @@ def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -
         },
         "ranks": dict(model.ranks),
         "deepest": dict(model.deepest),
+        "ordered_by": model.ordered_by,
     }
 
 
@@ -152,6 +155,7 @@ def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[A
         },
         ranks=entry["ranks"],
         deepest={int(number): depth for number, depth in entry["deepest"].items()},
+        ordered_by=entry["ordered_by"],
     )
 
 

@@ -1,0 +1,122 @@
+"""Every block and table of the README is true."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+import yaml
+
+from synth_ops import errors
+from synth_ops.cli import app
+from synth_ops.errors import SynthOpsError
+from synth_ops.kinds import PROVIDERS
+from synth_ops.metadata import Kind
+from synth_ops.recipe import Recipe, parse_recipe
+from synth_ops.registry import PluginKind, load, names
+
+
+@pytest.fixture(scope="module")
+def readme(repository):
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(readme, language):
+    return re.findall(rf"```{language}\n(.*?)```", readme, re.DOTALL)
+
+
+def test_the_two_lines_are_found(repository):
+    spec = importlib.util.spec_from_file_location("readme_lines", repository / "tests" / "readme_lines.py")
+    lines = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lines)
+    assert lines.readme_line("main").endswith("synth-ops run examples/nycflights/recipe.yaml")
+    assert lines.readme_line("tests") == 'python -m pip install -e ".[dev]" && python -m pytest'
+    with pytest.raises(SystemExit, match="nothing"):
+        lines.readme_line("nothing")
+
+
+def test_the_recipe_is_one(readme):
+    (block,) = blocks(readme, "yaml")
+    recipe = parse_recipe(yaml.safe_load(block))
+    assert set(yaml.safe_load(block)) >= {"source", "target", "tables", "gate", "publish"}
+    known = {name for kind in names(PluginKind.CHECK) for name in load(PluginKind.CHECK, kind).thresholds}
+    assert set(recipe.gate.thresholds) <= known
+    used = {column.provider for table in recipe.tables.values() for column in table.columns.values() if column.provider}
+    assert used <= set(PROVIDERS)
+
+
+def test_the_defaults_that_the_recipe_shows_are_the_defaults(readme):
+    (block,) = blocks(readme, "yaml")
+    shown, default = parse_recipe(yaml.safe_load(block)), Recipe(source="a.duckdb", target="b.duckdb")
+    for name in ("seed", "scale", "publish", "generator"):
+        assert getattr(shown, name) == getattr(default, name)
+
+
+def test_the_shell_commands_exist(readme, repository):
+    commands = {command.name or command.callback.__name__: command for command in app.registered_commands}
+    click_app = typer.main.get_command(app)
+    seen = set()
+    for line in "\n".join(blocks(readme, "bash")).splitlines():
+        for part in line.split("#")[0].split("&&"):
+            words = shlex.split(part)
+            if words[:1] == ["synth-ops"]:
+                options = {option for each in click_app.commands[words[1]].params for option in each.opts}
+                assert {word for word in words[2:] if word.startswith("--")} <= options, part
+                seen.add(words[1])
+            elif words[:1] == ["python"] and words[1].endswith(".py"):
+                assert (repository / words[1]).is_file()
+    assert seen >= {"init", "plan", "run", "status", "rollback"}
+    named = set(re.findall(r"`(?:synth-ops )?([a-z]+)`", readme)) & {"report", "suite", "schema"}
+    assert named <= set(commands) and len(named) == 3  # noqa: PT018
+
+
+def test_the_exit_codes_are_those_of_the_errors(readme):
+    table = dict(re.findall(r"^\| (\d) \| (.+?) \|$", readme, re.MULTILINE))
+    assert set(table) == {"0", "1", "2", "3", "4", "5"}
+    every = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, SynthOpsError)]
+    assert {str(each.exit_code) for each in every} == set(table) - {"0"}
+    for code, word in (
+        (errors.RecipeError.exit_code, "recipe"),
+        (errors.GateFailedError.exit_code, "gate"),
+        (errors.PublishRefusedError.exit_code, "publishing was refused"),
+        (errors.SourceUnavailableError.exit_code, "source"),
+        (errors.TargetUnavailableError.exit_code, "target"),
+    ):
+        assert word in table[str(code)]
+
+
+def test_the_kinds_are_all_explained(readme):
+    rows = re.findall(r"^\| ([a-z, ]+) \| .+ \|$", readme, re.MULTILINE)
+    explained = {word for row in rows for word in row.split(", ")}
+    assert explained >= {kind.value for kind in Kind}
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["airflow", "dagster"])
+def test_the_python_blocks_load(readme, repository, tmp_path, place):
+    block = blocks(readme, "python")[place]
+    imported = {node.module.split(".")[0] for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        alias.name for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Import) for alias in node.names
+    }
+    for name in imported:
+        pytest.importorskip(name)
+    file = tmp_path / "block.py"
+    file.write_text(block, encoding="utf-8")
+    environment = {"AIRFLOW_HOME": str(tmp_path), "DAGSTER_HOME": "", "PATH": ""}
+    finished = subprocess.run(
+        [sys.executable, str(file)], cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_files_that_it_names_exist(readme, repository):
+    for name in set(re.findall(r"`((?:dags|assets|examples|synth_ops|tests)/[\w/.]+\.py)`", readme)):
+        assert (repository / name).is_file(), name
+    for command in re.findall(r"`python ([\w/.]+)`", readme):
+        assert (repository / command).is_file(), command

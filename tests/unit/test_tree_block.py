@@ -1,0 +1,112 @@
+"""Trees find what a target depends on; blocks draw it again from what they remember, which is never a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
+from synth_ops.generators.relational_trees.tree import grow
+
+ROWS = 20_000
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def variable(codes, size=None, *, ordered=False):
+    codes = np.asarray(codes, np.int32)
+    return Variable(codes=codes, size=size or int(codes.max(initial=0)) + 1, ordered=ordered)
+
+
+def shares(codes, size):
+    return np.bincount(codes, minlength=size) / max(len(codes), 1)
+
+
+@given(st.integers(1, 400), st.integers(2, 60), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=40)
+def test_no_leaf_is_smaller_than_asked(rows, min_leaf, seed):
+    random = generator(seed)
+    inputs = random.integers(0, 8, (3, rows)).astype(np.uint8)
+    targets = (inputs[:1].T + random.normal(size=(rows, 1))).astype(np.float32)
+    tree = grow(inputs, targets, min_leaf=min_leaf, penalty=0.0)
+    leaves = tree.apply(inputs)
+    assert (tree.feature[leaves] < 0).all()
+    if len(tree.feature) > 1:
+        assert np.bincount(leaves)[np.unique(leaves)].min() >= min_leaf
+
+
+def test_a_tree_splits_where_the_target_changes():
+    inputs = np.arange(256, dtype=np.uint8).repeat(40)[None]
+    targets = (inputs[0] > 99).astype(np.float32)[:, None]
+    tree = grow(inputs, targets, min_leaf=20, penalty=1.0)
+    assert (tree.feature[0], tree.threshold[0]) == (0, 99)
+    assert len(tree.feature) == 3
+    leaves = tree.apply(inputs)
+    assert len(set(leaves[targets[:, 0] > 0]) & set(leaves[targets[:, 0] == 0])) == 0
+
+
+def test_noise_is_not_split_on():
+    inputs = generator(1).integers(0, 256, (5, 4000)).astype(np.uint8)
+    targets = generator(2).normal(size=(4000, 1)).astype(np.float32)
+    assert len(grow(inputs, targets, min_leaf=50, penalty=30.0).feature) == 1
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("size", [2, 12, 300])
+def test_a_block_draws_what_depends_on_its_inputs_as_it_was(ordered, size):
+    given_codes = generator(3).integers(0, 6, ROWS)
+    drift = generator(4).integers(0, max(size // 6, 1), ROWS)
+    target = variable((given_codes * size // 6 + drift) % size, size, ordered=ordered)
+    block = fit_block(target, [variable(given_codes)], BlockSettings(min_leaf=50, alpha=1.0), generator())
+    drawn = block.draw([given_codes.astype(np.int32)], ROWS, generator(9))
+    for code in range(6):
+        there = given_codes == code
+        distance = np.abs(shares(target.codes[there], size) - shares(drawn[there], size)).sum() / 2
+        assert distance < 0.15
+
+
+def test_a_block_without_inputs_draws_shares_almost_exactly():
+    target = variable([0] * 100 + [1] * 800 + [2] * 100)
+    block = fit_block(target, [], BlockSettings(), generator())
+    drawn = block.draw([], 1000, generator(5))
+    assert np.abs(np.bincount(drawn) - [100, 800, 100]).max() <= 1
+
+
+def test_the_same_randomness_draws_the_same():
+    codes = generator(6).integers(0, 9, 5000)
+    block = fit_block(variable(codes), [variable(codes // 3)], BlockSettings(), generator())
+    given_codes = [(codes // 3).astype(np.int32)]
+    one, again, other = (block.draw(given_codes, 5000, generator(seed)) for seed in (1, 1, 2))
+    assert one.tolist() == again.tolist()
+    assert one.tolist() != other.tolist()
+
+
+def test_unknown_rows_are_not_learned_from():
+    codes = np.array([-1] * 500 + [2] * 500)
+    block = fit_block(variable(codes, 4), [variable(np.arange(1000) % 3)], BlockSettings(), generator())
+    assert set(block.draw([np.zeros(50, np.int32)], 50, generator())) == {2}
+
+
+def test_a_block_of_nothing_draws_code_0():
+    block = fit_block(variable([], 3), [variable([], 2)], BlockSettings(), generator())
+    assert block.draw([np.zeros(5, np.int32)], 5, generator()).tolist() == [0] * 5
+
+
+def test_only_codes_that_were_seen_are_drawn():
+    codes = generator(7).choice([1, 5, 8], 3000)
+    block = fit_block(variable(codes, 10), [variable(generator(8).integers(0, 40, 3000))], BlockSettings(), generator())
+    strange = generator(9).integers(0, 40, 3000).astype(np.int32)
+    assert set(block.draw([strange], 3000, generator())) <= {1, 5, 8}
+
+
+def test_a_block_remembers_no_more_than_counts_in_leaves():
+    codes = generator(7).integers(0, 50, 3000)
+    settings_ = BlockSettings(min_leaf=100)
+    block = fit_block(variable(codes, 50), [variable(generator(8).integers(0, 40, 3000))], settings_, generator())
+    totals = block.cumulative[block.starts[1:] - 1]
+    assert totals.min() >= 75
+    assert totals.max() == 3000
