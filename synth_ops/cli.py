@@ -6,20 +6,22 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.errors import GateFailedError, RecipeError, SynthOpsError, unforeseen
+from synth_ops.errors import ArtifactError, GateFailedError, RecipeError, SynthOpsError, unforeseen
+from synth_ops.location import parse_location
 from synth_ops.plan import STEPS
 from synth_ops.recipe import Recipe, load_recipe, parse_recipe, recipe_schema
 from synth_ops.store import Store
 
 _INTERRUPTED = 130
+_T = TypeVar("_T")
 _USAGE_ERROR: Any = typer.BadParameter.__base__
 """Click's, whose name typer does not tell."""
 
@@ -41,11 +43,26 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"{__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What may stand before any command."""
+
+
 @app.command()
 def init(
     source: Annotated[str, typer.Argument(help="What to copy: a URL such as duckdb:///file.duckdb, or a path.")],
     target: Annotated[str, typer.Option("--target", help="Where to publish.")],
-    recipe: Annotated[Path, typer.Option("--output", help="The recipe to write.")] = Path("recipe.yaml"),
+    recipe: Annotated[Path, typer.Option("--output", "-o", help="The recipe to write.")] = Path("recipe.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe.")] = False,
 ) -> None:
     """Write a recipe; keys that the source does not declare are proposed as comments, with the evidence."""
@@ -58,6 +75,8 @@ def init(
         raise RecipeError(f"{recipe} exists", "choose another --output, or --force to overwrite it")
     if not recipe.absolute().parent.is_dir():
         raise RecipeError(f"there is no folder {recipe.absolute().parent}", "make it, or choose another --output")
+    for text in (source, target):
+        parse_location(text, Path.cwd())  # as it was typed
     elsewhere = recipe.absolute().parent != Path.cwd()
     written = [_absolute(text) if elsewhere else text for text in (source, target)]
     draft = parse_recipe({"source": written[0], "target": written[1]}).at(recipe.absolute().parent, recipe.stem)
@@ -67,8 +86,10 @@ def init(
         proposals = propose(snapshot.metadata, snapshot.tables)
         recipe.write_text(recipe_text(written[0], written[1], proposals, snapshot.metadata), encoding="utf-8")
     output.print(
-        f"wrote {recipe}: {len(snapshot.metadata.tables)} tables, {len(proposals)} keys proposed in comments\n"
-        f"next: synth-ops run {recipe}"
+        f"wrote {recipe}: {len(snapshot.metadata.tables)} tables, {len(proposals)} keys proposed in comments; "
+        "of the rows that it read nothing was kept\n"
+        f"next: synth-ops plan {recipe}, then synth-ops run {recipe}",
+        markup=False,
     )
 
 
@@ -77,25 +98,30 @@ def plan(recipe: RecipePath, store: StorePath = None) -> None:
     """Show what a run would do: tables in order, keys, what each column means and why."""
     from synth_ops.artifact_io import read_snapshot
     from synth_ops.run import open_store, run_step
-    from synth_ops.terminal import output, watching
+    from synth_ops.terminal import output, print_warnings, watching
 
     loaded = load_recipe(recipe)
     opened = open_store(loaded, store)
     with watching() as progress:
         result = run_step(loaded, "snapshot", store=opened, progress=progress)
     snapshot = read_snapshot(opened, result.ref)
-    for warning in snapshot.warnings:
-        output.print(f"warning: {warning}", markup=False)
+    print_warnings(snapshot.warnings, most=None)
     for line in _plan_lines(snapshot):
         output.print(line, markup=False)
-    output.print(f"\nthen: {' -> '.join(step.name for step in STEPS[1:])} -> {loaded.target_location().label}")
+    excluded = [name for name, table in loaded.tables.items() if table.exclude]
+    if excluded:
+        output.print(f"\nexcluded: {', '.join(excluded)}", markup=False)
+    taken = "was there already" if result.skipped else "was taken"
+    output.print(f"\nsnapshot {result.ref.id} of the source {taken}, in the store {opened.label}", markup=False)
+    steps = " -> ".join(step.name for step in STEPS[1:])
+    output.print(f"then: {steps} -> {loaded.target_location().label}", markup=False)
 
 
 @app.command()
 def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json: AsJson = False) -> None:
     """Refresh the target: snapshot, fit, sample, gate, publish. What has not changed is skipped."""
     from synth_ops.run import StepResult, open_store, run_all
-    from synth_ops.terminal import errors, output, step_line, watching
+    from synth_ops.terminal import errors, output, print_warnings, step_line, watching
 
     loaded = _load(recipe, seed)
     opened = open_store(loaded, store)
@@ -104,11 +130,14 @@ def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json:
     def on_step(result: StepResult) -> None:
         done.append(result)
         errors.print(step_line(result), markup=False)
+        if result.step == "snapshot":
+            print_warnings(result.facts["warnings"])
 
     try:
         with watching() as progress:
             run_all(loaded, store=opened, progress=progress, on_step=on_step)
     except SynthOpsError as failure:
+        _show_failed_gate(opened, failure)
         if as_json:
             _print_json(_summary(opened, done, failure))
         raise
@@ -133,7 +162,7 @@ def _verb(name: str, help_text: str) -> None:
         as_json: AsJson = False,
     ) -> None:
         from synth_ops.run import latest, open_store, run_step
-        from synth_ops.terminal import output, step_line, watching
+        from synth_ops.terminal import output, print_warnings, step_line, watching
 
         loaded = _load(recipe, seed)
         opened = open_store(loaded, store)
@@ -141,8 +170,14 @@ def _verb(name: str, help_text: str) -> None:
         given = None
         if needed:
             given = ArtifactRef(kind=needed, id=needs) if needs else latest(loaded, needed, store=opened)
-        with watching() as progress:
-            result = run_step(loaded, name, store=opened, needs=given, progress=progress)
+        try:
+            with watching() as progress:
+                result = run_step(loaded, name, store=opened, needs=given, progress=progress)
+        except GateFailedError as failure:
+            _show_failed_gate(opened, failure)
+            raise
+        if name == "snapshot":
+            print_warnings(result.facts["warnings"])
         if as_json:
             _print_json(
                 {
@@ -177,7 +212,7 @@ _verb("publish", "Publish the latest copy, if it passed its gate.")
 @app.command()
 def suite(
     recipe: RecipePath,
-    output_folder: Annotated[Path, typer.Option("--output", help="The folder to write to.")] = Path("suites"),
+    output_folder: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("suites"),
     store: StorePath = None,
 ) -> None:
     """Export the integrity suite of every table, as Great Expectations JSON to read and edit."""
@@ -311,6 +346,15 @@ def _absolute(location: str) -> str:
     return f"{scheme}:///{Path(rest).expanduser().absolute()}"
 
 
+def _show_failed_gate(store: Store, failure: SynthOpsError) -> None:
+    from synth_ops.artifact_io import read_report
+    from synth_ops.terminal import errors, failed_gate_line
+
+    if isinstance(failure, GateFailedError):
+        report = read_report(store, ArtifactRef(kind=ArtifactKind.REPORT, id=failure.report_id))
+        errors.print(failed_gate_line(report), markup=False)
+
+
 def _print_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
@@ -324,7 +368,7 @@ def _summary(store: Store, done: Sequence[Any], failure: SynthOpsError | None) -
     if isinstance(failure, GateFailedError):
         artifacts["gate"] = failure.report_id
     judged = ArtifactRef(kind=ArtifactKind.REPORT, id=artifacts["gate"]) if "gate" in artifacts else None
-    verdict = read_report(store, judged) if judged else None
+    verdict = _if_readable(lambda: read_report(store, judged)) if judged else None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "verdict": verdict.verdict if verdict else None,
@@ -332,12 +376,20 @@ def _summary(store: Store, done: Sequence[Any], failure: SynthOpsError | None) -
         "generation": facts.get("publish", {}).get("generation"),
         "artifacts": artifacts,
         "skipped": [result.step for result in done if result.skipped],
-        "copy": _copy_summary(store, artifacts["sample"]) if "sample" in artifacts else None,
+        "copy": _if_readable(lambda: _copy_summary(store, artifacts["sample"])) if "sample" in artifacts else None,
         "report": str(verdict.html) if verdict else None,
         "seconds": {result.step: round(result.seconds, 3) for result in done},
         "peak_bytes": peak if sys.platform == "darwin" else peak * 1024,
         "error": str(failure) if failure else None,
     }
+
+
+def _if_readable(read: Callable[[], _T]) -> _T | None:
+    """What the store holds; None where it can't be read any more: the step that failed has said so."""
+    try:
+        return read()
+    except ArtifactError:
+        return None
 
 
 def _copy_summary(store: Store, copy_id: str) -> dict[str, Any]:

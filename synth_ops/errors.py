@@ -131,6 +131,12 @@ class TargetUnavailableError(PublishError):
     retryable = True
 
 
+def refuse_interruption(error: Exception) -> None:
+    """Raise KeyboardInterrupt for what a database driver makes of Ctrl-C; do nothing for anything else."""
+    if "Interrupt" in type(error).__name__ or str(error).startswith(("INTERRUPT", "Query interrupted")):
+        raise KeyboardInterrupt from None
+
+
 def unforeseen(error: Exception) -> SynthOpsError:
     """What may be told of an error that nobody foresaw: its type and its place, as its text may hold source values.
 

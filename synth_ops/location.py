@@ -31,7 +31,7 @@ class Location:
         scheme: The plug-in's name: `duckdb`, `sqlite`, `parquet`, `csv`, or another one's.
         path: For the built-in file schemes: the absolute path. None otherwise.
         url: What the user wrote, variables resolved: it may hold a secret, so it is never shown (see `label`).
-        label: What may be shown: no user, password or query, and variables by their names.
+        label: What may be shown, and written into a recipe: no user, password or query, and variables by their names.
     """
 
     scheme: str
@@ -46,6 +46,12 @@ class Location:
     def identity(self) -> str:
         """Where it is, to tell places apart by: it may hold what a variable stands for, so it is never shown."""
         return f"{self.scheme}://{self.path}" if self.path else _without_secrets(self.url)
+
+    @property
+    def may_be_absolute(self) -> bool:
+        """Whether a URL with three slashes, which is relative, would have been there with four."""
+        _, _, rest = self.url.partition(":///")
+        return bool(rest) and not rest.startswith("/") and os.path.exists(f"/{rest.partition('?')[0]}")  # noqa: PTH110  a name that is too long is none
 
     @property
     def places(self) -> frozenset[str]:
@@ -89,12 +95,13 @@ def parse_location(text: str, base: Path) -> Location:
         )
     scheme, separator, rest = resolved.partition("://")
     if not separator:
+        _refuse_scheme_without_slashes(resolved)
         path = _absolute(base, resolved)
         return _file_location(_guess_scheme(path, text), path, resolved, text)
     scheme = scheme.lower()
     if scheme.partition("+")[0] not in _FILE_SCHEMES:
         plugin = scheme.partition("+")[0]
-        label = _label_of_variables(plugin, text) or _without_secrets(resolved)
+        label = _label_of_variables(f"{plugin}://", text) or _without_secrets(resolved)
         return Location(scheme=plugin, path=None, url=resolved, label=label)
     if not rest.startswith("/"):
         raise RecipeError(
@@ -123,19 +130,29 @@ def _absolute(base: Path, text: str) -> Path:
         raise RecipeError(f"there is no home folder for {text.partition('/')[0]!r}", "write the whole path") from None
 
 
+def _refuse_scheme_without_slashes(text: str) -> None:
+    scheme, separator, _ = text.partition(":")
+    if separator and scheme.lower() in _FILE_SCHEMES:
+        url = f"{scheme.lower()}:///"
+        raise RecipeError(
+            f"a source or target begins with {scheme}: but is no URL",
+            f"write {url}relative/path or {url}/absolute/path",
+        )
+
+
 def _file_location(scheme: str, path: Path, url: str, text: str) -> Location:
     plain = os.path.normpath(path)
-    return Location(
-        scheme=scheme, path=Path(plain), url=url, label=_label_of_variables(scheme, text) or f"{scheme}://{plain}"
-    )
+    written = "://" if "://" in url else ":///"
+    label = _label_of_variables(f"{scheme}{written}", text) or f"{scheme}:///{plain}"
+    return Location(scheme=scheme, path=Path(plain), url=url, label=label)
 
 
-def _label_of_variables(scheme: str, text: str) -> str:
-    """What the user wrote, without user, password and query; empty where no variable stands in it."""
+def _label_of_variables(start: str, text: str) -> str:
+    """What the user wrote, after `start`, without user, password and query; empty where no variable stands in it."""
     if not _VARIABLE.search(text):
         return ""
     rest = text.partition("://")[2] or text
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    return f"{start}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _guess_scheme(path: Path, text: str) -> str:

@@ -213,6 +213,37 @@ def _work_out_order(metadata: Metadata) -> _Order:
     return tuple(order), frozenset(deferred)
 
 
+_FEWEST_SUBJECTS = 20
+
+
+def subject_paths(metadata: Metadata, table: str) -> list[tuple[ForeignKey, ...]]:
+    """The foreign keys from a table to everybody that its rows tell of: the patient, and the doctor.
+
+    Returns:
+        The shortest path to each table of at least twenty persons, and to that of `subject_path`: a handful of clerks
+        can't hide in numbers, and what they handled is not about them.
+    """
+    nearest = subject_path(metadata, table)
+    paths = [path for path in _paths(metadata, table) if path and metadata.table(path[-1].parent).subject]
+    return [path for path in paths if path == nearest or metadata.table(path[-1].parent).rows >= _FEWEST_SUBJECTS]
+
+
+def _paths(metadata: Metadata, table: str) -> list[tuple[ForeignKey, ...]]:
+    """The shortest path from a table to every table that it can reach."""
+    _, deferred = generation_order(metadata)
+    paths: dict[str, tuple[ForeignKey, ...]] = {table: ()}
+    frontier = [table]
+    while frontier:
+        following: list[str] = []
+        for name in frontier:
+            for key in metadata.table(name).foreign_keys:
+                if key.parent not in paths and (name, key) not in deferred:
+                    paths[key.parent] = (*paths[name], key)
+                    following.append(key.parent)
+        frontier = following
+    return list(paths.values())
+
+
 def subject_path(metadata: Metadata, table: str) -> tuple[ForeignKey, ...] | None:
     """The foreign keys from a table to the person that its rows belong to.
 
@@ -222,21 +253,9 @@ def subject_path(metadata: Metadata, table: str) -> tuple[ForeignKey, ...] | Non
         The shortest path to a subject table, to the one of the most rows where several are as near: empty when the
         table is one itself, None when there is no path (then every row stands for itself).
     """
-    _, deferred = generation_order(metadata)
-    paths: dict[str, tuple[ForeignKey, ...]] = {table: ()}
-    frontier = [table]
-    while frontier:
-        found = [metadata.table(name) for name in frontier if metadata.table(name).subject]
-        if found:
-            return paths[max(found, key=lambda each: each.rows).name]
-        following: list[str] = []
-        for name in frontier:
-            for key in metadata.table(name).foreign_keys:
-                if key.parent not in paths and (name, key) not in deferred:
-                    paths[key.parent] = (*paths[name], key)
-                    following.append(key.parent)
-        frontier = following
-    return None
+    reached = {path: metadata.table(path[-1].parent if path else table) for path in _paths(metadata, table)}
+    found = {path: each for path, each in reached.items() if each.subject}
+    return min(found, key=lambda path: (len(path), -found[path].rows)) if found else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -23,6 +24,8 @@ from synth_ops.errors import RecipeError
 from synth_ops.fingerprint import canonical_json
 from synth_ops.location import Location, parse_location
 from synth_ops.metadata import Kind, Orphans, did_you_mean
+
+_QUOTED = r"'([^']+)'"
 
 
 def _as_names(value: object) -> object:
@@ -219,9 +222,7 @@ def parse_recipe(document: object, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        problems = [
-            _problem(item) for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
+        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
         raise RecipeError(f"{where}: {'; '.join(problems)}") from None
 
 
@@ -260,6 +261,8 @@ def _problem(item: Mapping[str, Any]) -> str:
         )
     if item["type"] == "missing":
         return f"{shown!r} is missing"
+    if item["type"] == "enum":  # what was written helps to find what was meant, and is not shown itself
+        return f"{shown!r}: {item['msg']}{did_you_mean(str(item['input']), re.findall(_QUOTED, item['msg']))}"
     return f"{shown!r}: {item['msg']}"
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
-from synth_ops.errors import ArtifactNotFoundError, GateFailedError, RecipeError, SynthOpsError, unforeseen
+from synth_ops.errors import (
+    ArtifactNotFoundError,
+    GateFailedError,
+    RecipeError,
+    SynthOpsError,
+    refuse_interruption,
+    unforeseen,
+)
 from synth_ops.plan import STEPS
 from synth_ops.ports import Progress, ProgressListener, Source, Target
 from synth_ops.recipe import Recipe
@@ -79,6 +86,7 @@ def run_step(
     except SynthOpsError:
         raise
     except Exception as error:  # noqa: BLE001  an orchestrator logs what it catches, and the text may hold values
+        refuse_interruption(error)
         raise unforeseen(error) from None
     seconds = time.perf_counter() - started
     logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
@@ -128,8 +136,17 @@ def latest(recipe: Recipe, kind: ArtifactKind, *, store: Store) -> ArtifactRef:
     return found
 
 
-def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[str, ...]:
-    return ("latest", kind.value, recipe.source_location().identity, recipe.target_location().identity)
+def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
+    """Everything in a recipe that an artifact of this kind depends on: another recipe's is not this one's."""
+    shaping = ["tables"]
+    if kind is not ArtifactKind.SNAPSHOT:
+        shaping += ["generator", "generator_settings"]
+    if kind not in (ArtifactKind.SNAPSHOT, ArtifactKind.MODEL):
+        shaping += ["seed", "scale"]
+    if kind in (ArtifactKind.REPORT, ArtifactKind.PUBLICATION):
+        shaping += ["gate"]
+    document = recipe.model_dump(mode="json", include=set(shaping))
+    return ("latest", kind.value, recipe.source_location().identity, recipe.target_location().identity, document)
 
 
 def open_source(recipe: Recipe) -> Source:

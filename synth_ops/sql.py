@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth_ops.artifacts import TableData
-from synth_ops.metadata import Metadata, subject_path
+from synth_ops.metadata import ForeignKey, Metadata, subject_path
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,12 +90,15 @@ def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, TableDa
         )
 
 
-def subjects_sql(metadata: Metadata, table: str, schema: str) -> str:
+def subjects_sql(metadata: Metadata, table: str, schema: str, path: tuple[ForeignKey, ...] | None = None) -> str:
     """A query for all rows of a table with one more column, `SUBJECT`: whom the row belongs to, NULL for nobody known.
 
     Where no path leads to a person, every row stands for itself and the column is the row's number.
+
+    Args:
+        path: The foreign keys to the person; those of `subject_path` when left out.
     """
-    path = subject_path(metadata, table)
+    path = subject_path(metadata, table) if path is None else path
     start = f"{quote(schema)}.{quote(table)} t0"
     if path is None or (not path and not metadata.table(table).primary_key):
         return f"SELECT t0.*, row_number() OVER () AS {quote(SUBJECT)} FROM {start}"

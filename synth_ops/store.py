@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError
+from synth_ops.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    ArtifactTamperedError,
+    MissingExtraError,
+    RecipeError,
+)
 from synth_ops.fingerprint import canonical_json, file_digest, fingerprint
 from synth_ops.scratch import scratch_folder
 
@@ -59,13 +65,14 @@ class Store:
         root: `/path`, `s3://bucket/prefix`, `memory://x`, ...
 
     Raises:
+        ConfigError: Nothing that is installed knows the URL's protocol.
         ArtifactError: The folder can't be made or written.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         from upath import UPath
 
-        self.root: UPath = UPath(root)
+        self.root: UPath = _opened(root)
         self._local = Path(self.root.path).absolute() if self.root.protocol in ("", "file", "local") else None
         if self._local:
             self.root = UPath(self._local)  # the working directory may change
@@ -271,6 +278,27 @@ class Store:
                 f"the store {self.label} can't be used: {reason}",
                 "choose another with --store or SYNTH_OPS_STORE, or free space and check permissions",
             ) from error
+
+
+def _opened(root: str | os.PathLike[str]) -> UPath:
+    """The path, with the file system behind it."""
+    from upath import UPath
+
+    protocol = str(root).partition(":")[0]
+    try:
+        path = UPath(root)
+        _ = path.fs  # made at the first use
+    except ImportError as error:
+        package = getattr(error.__cause__ or error, "name", None) or f"fsspec's package for {protocol}"
+        raise MissingExtraError(
+            f"a store at {protocol}:// needs a package that is not installed", f"install {package}"
+        ) from None
+    except ValueError:
+        raise RecipeError(
+            f"unknown store protocol {protocol!r}",
+            "give a folder, or a URL that fsspec knows, such as s3://bucket/path",
+        ) from None
+    return path
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from synth_ops.artifacts import GateReport
 from synth_ops.ports import Progress as Tick
 from synth_ops.ports import ProgressListener
 from synth_ops.run import StepResult
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
+_MOST_WARNINGS = 10
 
 
 @contextlib.contextmanager
@@ -40,16 +42,44 @@ def step_line(result: StepResult) -> str:
     return f"{result.step:<9} {result.ref.id}  {what}{_facts(result)}"
 
 
+def failed_gate_line(report: GateReport) -> str:
+    """The gate's line, where the copy failed it."""
+    blocking = len(report.failures)
+    warnings = sum(not outcome.passed for outcome in report.outcomes) - blocking
+    counts = f"{_counted(len(report.outcomes), 'check')}, {blocking} blocking"
+    return f"{'gate':<9} {report.ref.id}  {report.verdict}: {counts}{_and_warnings(warnings)}"
+
+
+def print_warnings(warnings: Sequence[str], *, most: int | None = _MOST_WARNINGS) -> None:
+    """What a snapshot noticed, a line each, on standard error.
+
+    Args:
+        most: How many to show; None for all.
+    """
+    shown = warnings[:most]
+    for warning in shown:
+        errors.print(f"warning: {' '.join(warning.split())}", markup=False)
+    if len(warnings) > len(shown):
+        errors.print(f"and {len(warnings) - len(shown)} more: synth-ops plan shows them", markup=False)
+
+
 def _facts(result: StepResult) -> str:
     facts = result.facts
     if "tables" in facts and result.step in ("snapshot", "sample"):
-        return f"  {len(facts['tables'])} tables, {sum(facts['tables'].values()):,} rows"
+        return f"  {_counted(len(facts['tables']), 'table')}, {_counted(sum(facts['tables'].values()), 'row')}"
     if result.step == "gate":
-        warnings = f", {facts['warnings']} warnings" if facts["warnings"] else ""
-        return f"  {facts['verdict']}: {facts['checks']} checks{warnings}"
+        return f"  {facts['verdict']}: {_counted(facts['checks'], 'check')}{_and_warnings(facts['warnings'])}"
     if result.step == "publish":
         return f"  generation {facts['generation']} is live at {facts['target']}"
     return ""
+
+
+def _and_warnings(count: int) -> str:
+    return f", {_counted(count, 'warning')}" if count else ""
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def _silent(_: Tick) -> None:

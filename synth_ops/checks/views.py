@@ -12,6 +12,7 @@ import duckdb
 
 from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity, TableData
+from synth_ops.errors import refuse_interruption
 from synth_ops.metadata import Column, Kind, Metadata, Table, subject_path
 from synth_ops.ports import CheckContext
 
@@ -127,6 +128,7 @@ def measured(measure: Callable[[], Sequence[Evidence]], *, check: str, subject: 
     try:
         return measure()
     except (duckdb.Error, KeyError) as error:  # the text may hold values: only the class is kept
+        refuse_interruption(error)
         return [failed(check=check, subject=subject, reason=type(error).__name__)]
 
 

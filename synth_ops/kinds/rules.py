@@ -159,8 +159,9 @@ def _plain_number(column: Column, profile: Profile) -> Decision:
         return Decision(kind=Kind.CATEGORICAL, evidence=f"whole numbers; {_repeats(profile)}")
     year = profile.variety <= _HARDLY_REPEATED and _YEARS[0] <= (profile.low or 0) and (profile.high or 0) <= _YEARS[1]
     if words and not year and (words[-1] in ID_WORDS or words[-1].endswith("id")):
-        kind, provider = (Kind.CATEGORICAL, "") if several else (Kind.ID, "integer")
-        return Decision(kind=kind, provider=provider, evidence=f"name of a number that identifies; {_repeats(profile)}")
+        return Decision(
+            kind=Kind.ID, provider="integer", evidence=f"name of a number that identifies; {_repeats(profile)}"
+        )
     return Decision(kind=Kind.NUMERICAL, evidence=declared)
 
 

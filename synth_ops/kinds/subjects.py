@@ -25,12 +25,14 @@ def subject_tables(metadata: Metadata, decided: Mapping[str, bool]) -> frozenset
     return frozenset(
         name
         for name in own
-        if decided.get(name) or names_person(name) or not _refers_to(metadata.table(name), own - {name})
+        if decided.get(name)
+        or (names_person(name) and metadata.table(name).primary_key)
+        or not _refers_to(metadata.table(name), own - {name})
     )
 
 
 def _holds_persons(table: Table) -> bool:
-    if len(table.primary_key) != 1 or any(key.columns == table.primary_key for key in table.foreign_keys):
+    if len(table.primary_key) > 1 or any(key.columns == table.primary_key for key in table.foreign_keys):
         return False
     if names_person(table.name):
         return True

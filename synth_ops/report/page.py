@@ -13,7 +13,7 @@ from typing import Any
 from synth_ops import __version__, sql
 from synth_ops.artifact_io import outcome_to_json
 from synth_ops.artifacts import Evidence, Outcome, Severity, Snapshot, SyntheticCopy
-from synth_ops.metadata import Table
+from synth_ops.metadata import Column, Kind, Table
 from synth_ops.report.distributions import Distribution, distributions
 from synth_ops.report.plots import HEIGHT, WIDTH, densities, outline
 
@@ -25,6 +25,7 @@ _FAMILIES = {
     "suite": "Your own Great Expectations suites, run on the copy.",
 }
 _SHOWN_REASONS = 12
+_MADE = frozenset({Kind.PII, Kind.TEXT, Kind.MEDIA})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,11 @@ class _Plot:
     copy: str
     distance: Evidence | None
     summary: str
+    instead: str
+
+    @property
+    def drawn(self) -> bool:
+        return bool(self.distribution.edges or self.distribution.categories)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +181,7 @@ def _table_parts(snapshot: Snapshot, copy: SyntheticCopy, outcomes: Sequence[Out
 
 
 def _drawn_columns(part: _TablePart) -> int:
-    return sum(bool(plot.real or plot.distribution.categories) for plot in part.plots)
+    return sum(plot.drawn for plot in part.plots)
 
 
 def _plots(
@@ -188,10 +194,10 @@ def _plots(
         found = distributions(connection, snapshot, copy, table)
     except (duckdb.Error, KeyError):
         return []
-    return [_plot(each, distances.get(f"{table.name}.{each.column.name}")) for each in found]
+    return [_plot(each, table, distances.get(f"{table.name}.{each.column.name}")) for each in found]
 
 
-def _plot(distribution: Distribution, distance: Evidence | None) -> _Plot:
+def _plot(distribution: Distribution, table: Table, distance: Evidence | None) -> _Plot:
     real = copied = ""
     edges = distribution.edges
     if edges:
@@ -201,7 +207,20 @@ def _plot(distribution: Distribution, distance: Evidence | None) -> _Plot:
     summary = f"Distribution of {distribution.column.name}, real and copy"
     if distance:
         summary += f"; distance {_number(distance.value)}"
-    return _Plot(distribution=distribution, real=real, copy=copied, distance=distance, summary=summary)
+    instead = _why_not_drawn(distribution.column, table)
+    return _Plot(distribution=distribution, real=real, copy=copied, distance=distance, summary=summary, instead=instead)
+
+
+def _why_not_drawn(column: Column, table: Table) -> str:
+    """Where the values of a column without a plot come from."""
+    parents = [key.parent for key in table.foreign_keys if column.name in key.columns]
+    if parents:
+        return f"Not shown: a reference, made as its parent's key, in {' and '.join(dict.fromkeys(parents))}."
+    if column.kind is Kind.ID or (column.name,) in table.keys:
+        return "Not shown: allocated, not learned; codes of reference data that many refer to are kept."
+    if column.kind in _MADE:
+        return "Not learned and not shown: made by a provider, never the source's."
+    return "Nothing to show: no value has enough people behind it."
 
 
 def _table_of(evidence: Evidence, names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from synth_ops.location import Location
 from synth_ops.metadata import Check, ForeignKey, Metadata, Table
 from synth_ops.sources.check_expressions import usable
 from synth_ops.sources.duckdb_types import enum_check, read_columns, reflect_columns, type_warnings
-from synth_ops.sources.files_on_disk import digest, path_of, require_file
+from synth_ops.sources.files_on_disk import digest, path_of, require_file, way_out_when_missing
 from synth_ops.sql import connect, literal, quote
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class DuckDBSource:
     def __init__(self, location: Location) -> None:
         self.label = location.label
         self.path = path_of(location)
+        self._way_out = way_out_when_missing(location)
 
     def state(self) -> str:
         """A digest of the file and its write-ahead log."""
-        require_file(self.path, self.label)
+        require_file(self.path, self.label, self._way_out)
         return digest([("file", self.path), ("wal", self.path.with_name(f"{self.path.name}.wal"))], self.label)
 
     @contextlib.contextmanager
@@ -60,7 +61,7 @@ class DuckDBSource:
             SourceError: It is not there, not a DuckDB file, or damaged.
             SourceUnavailableError: Another process is writing to it.
         """
-        require_file(self.path, self.label)
+        require_file(self.path, self.label, self._way_out)
         with connect() as connection:
             try:
                 connection.execute(f"ATTACH {literal(str(self.path))} AS {_CATALOG} (READ_ONLY, TYPE duckdb)")

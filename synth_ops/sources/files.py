@@ -18,7 +18,14 @@ from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
 from synth_ops.sources.csv_dialect import csv_sql
 from synth_ops.sources.duckdb_types import read_columns, reflect_columns, type_warnings
-from synth_ops.sources.files_on_disk import digest, path_of, require_file, require_folder, unreadable
+from synth_ops.sources.files_on_disk import (
+    digest,
+    path_of,
+    require_file,
+    require_folder,
+    unreadable,
+    way_out_when_missing,
+)
 from synth_ops.sql import connect, file_literal
 
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
@@ -68,10 +75,11 @@ class _FolderSource:
     def __init__(self, location: Location) -> None:
         self.label = location.label
         self.path = path_of(location)
+        self._way_out = way_out_when_missing(location)
 
     def state(self) -> str:
         """A digest of the names and contents of all files that are read."""
-        files = _tables_of(self.path, self._format.suffixes, self.label)
+        files = self._files()
         return digest(
             ((str(path.relative_to(self.path)), path) for table in files.values() for path in table), self.label
         )
@@ -83,9 +91,13 @@ class _FolderSource:
         Raises:
             SourceError: There is no such folder, or no table in it.
         """
-        files = _tables_of(self.path, self._format.suffixes, self.label)
+        files = self._files()
         with connect() as connection:
             yield FolderSession(connection, files, self._format)
+
+    def _files(self) -> dict[str, list[Path]]:
+        require_folder(self.path, self.label, self._way_out)
+        return _tables_of(self.path, self._format.suffixes, self.label)
 
 
 class ParquetSource(_FolderSource):
@@ -165,7 +177,6 @@ class FolderSession:
 
 def _tables_of(folder: Path, suffixes: tuple[str, ...], label: str) -> dict[str, list[Path]]:
     """The files of every table, by its name; hidden files and those beginning with `_` are none."""
-    require_folder(folder, label)
     found: dict[str, list[Path]] = {}
     try:
         for entry in sorted(folder.iterdir()):

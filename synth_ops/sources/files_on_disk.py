@@ -10,6 +10,15 @@ from synth_ops.errors import SourceError
 from synth_ops.fingerprint import canonical_json, file_digest
 from synth_ops.location import Location
 
+CHECK_THE_PATH = "check the path; relative paths start at the recipe's folder"
+
+
+def way_out_when_missing(location: Location) -> str:
+    """What to do where a location holds nothing."""
+    if location.may_be_absolute:
+        return f"write four slashes for an absolute path, {location.scheme}:////path: three mean a relative one"
+    return CHECK_THE_PATH
+
 
 def path_of(location: Location) -> Path:
     """The path of a file location.
@@ -22,20 +31,26 @@ def path_of(location: Location) -> Path:
     return location.path
 
 
-def require_file(path: Path, label: str) -> None:
+def require_file(path: Path, label: str, way_out: str = CHECK_THE_PATH) -> None:
     """Make sure that a database file is there, is a file, can be read and is not empty.
+
+    Args:
+        way_out: What to do where it is not there.
 
     Raises:
         SourceError: It is not so.
     """
     if path.is_dir():
         raise SourceError(f"{label} is a folder, not a database file", "give the file, or parquet:///folder")
-    if _size(path, label) == 0:
+    if _size(path, label, way_out) == 0:
         raise SourceError(f"{label} is empty (0 bytes)", "check how the file was copied; an empty file is no database")
 
 
-def require_folder(path: Path, label: str) -> None:
+def require_folder(path: Path, label: str, way_out: str = CHECK_THE_PATH) -> None:
     """Make sure that a folder is there.
+
+    Args:
+        way_out: What to do where it is not.
 
     Raises:
         SourceError: It is not, or it is a file.
@@ -43,7 +58,7 @@ def require_folder(path: Path, label: str) -> None:
     if path.is_file():
         raise SourceError(f"{label} is a file, not a folder", "give the folder that it lies in")
     if not path.is_dir():
-        raise SourceError(f"there is no folder {label}", "check the path; relative paths start at the recipe's folder")
+        raise SourceError(f"there is no folder {label}", way_out)
 
 
 def digest(files: Iterable[tuple[str, Path]], label: str) -> str:
@@ -61,16 +76,16 @@ def digest(files: Iterable[tuple[str, Path]], label: str) -> str:
     return hashlib.sha256(canonical_json(found).encode()).hexdigest()
 
 
-def unreadable(label: str, error: OSError) -> SourceError:
+def unreadable(label: str, error: OSError, way_out: str = CHECK_THE_PATH) -> SourceError:
     """The operating system's refusal, in our words."""
     if isinstance(error, FileNotFoundError):
-        return SourceError(f"there is no file {label}", "check the path; relative paths start at the recipe's folder")
+        return SourceError(f"there is no file {label}", way_out)
     return SourceError(f"{label} can't be read: {error.strerror or type(error).__name__}", "check its permissions")
 
 
-def _size(path: Path, label: str) -> int:
+def _size(path: Path, label: str, way_out: str) -> int:
     try:
         with path.open("rb") as stream:
             return stream.seek(0, 2)
     except OSError as error:
-        raise unreadable(label, error) from None
+        raise unreadable(label, error, way_out) from None

@@ -14,7 +14,7 @@ from synth_ops.location import Location
 from synth_ops.metadata import Column, Metadata, Table
 from synth_ops.sources.arrow_stream import stream
 from synth_ops.sources.check_expressions import usable
-from synth_ops.sources.files_on_disk import digest, path_of, require_file
+from synth_ops.sources.files_on_disk import digest, path_of, require_file, way_out_when_missing
 from synth_ops.sources.sqlite_schema import DeclaredTable, declared_tables, row_order
 from synth_ops.sources.sqlite_types import align, choose_types
 from synth_ops.sources.sqlite_values import Reading, reading
@@ -49,10 +49,11 @@ class SQLiteSource:
     def __init__(self, location: Location) -> None:
         self.label = location.label
         self.path = path_of(location)
+        self._way_out = way_out_when_missing(location)
 
     def state(self) -> str:
         """A digest of the file and its write-ahead log."""
-        require_file(self.path, self.label)
+        require_file(self.path, self.label, self._way_out)
         return digest([("file", self.path), ("wal", self.path.with_name(f"{self.path.name}-wal"))], self.label)
 
     @contextlib.contextmanager
@@ -63,7 +64,7 @@ class SQLiteSource:
             SourceError: It is not there, not a SQLite file, or damaged.
             SourceUnavailableError: A writer has locked it.
         """
-        require_file(self.path, self.label)
+        require_file(self.path, self.label, self._way_out)
         try:
             connection = sqlite3.connect(
                 f"{self.path.as_uri()}?mode=ro",

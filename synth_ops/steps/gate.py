@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 from synth_ops import __version__
 from synth_ops.artifact_io import REPORT_FILE, outcome_to_json, read_copy, read_report, read_snapshot
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, GateReport, Outcome, Severity
-from synth_ops.errors import RecipeError
+from synth_ops.errors import RecipeError, refuse_interruption
 from synth_ops.fingerprint import fingerprint
 from synth_ops.metadata import did_you_mean
 from synth_ops.ports import Check, CheckContext, Progress, ProgressListener
@@ -67,6 +69,9 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
         evidence.extend(_evaluate(name, check, context))
     progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
     outcomes = gate.judge(evidence)
+    if any(not math.isfinite(each.value) for each in evidence):
+        # not measured is not passed, but it says nothing of the copy either: the next run measures again
+        ref = ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(ref.id, secrets.token_hex(16)))
     blocked = [o for o in outcomes if not o.passed and o.evidence.severity is Severity.CRITICAL]
     verdict = "passed" if outcomes and not blocked else "failed"
     model = store.read(copy.model)
@@ -92,12 +97,13 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
 
 
 def _evaluate(name: str, check: Check, context: CheckContext) -> Sequence[Evidence]:
-    """A check that raises, or finds nothing to say, blocks: evidence that no limit can pass."""
+    """A check that raises blocks: evidence that no limit can pass."""
     try:
         return check.evaluate(context)
     except RecipeError:
         raise
     except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and its text may hold values
+        refuse_interruption(error)
         return [
             Evidence(
                 check=f"{name}.error", subject="copy", value=float("nan"), n=0, maximum=0.0, detail=type(error).__name__

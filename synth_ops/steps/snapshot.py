@@ -15,8 +15,13 @@ from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
 from synth_ops.ports import Progress, ProgressListener, Source
 from synth_ops.recipe import Recipe, TableRecipe
-from synth_ops.sql import connect, relation_sql
+from synth_ops.steps.constraints import hold_to_data
 from synth_ops.store import Store
+
+_NOBODY = (
+    "no table seems to hold people, so privacy counts rows, not persons: "
+    "say so in the recipe, `subject: true` under the table that does, or `subject: false` under any"
+)
 
 
 def take_snapshot(
@@ -29,7 +34,7 @@ def take_snapshot(
 
     Raises:
         SourceError: The source can't be read.
-        MetadataError: The recipe's keys do not fit the source.
+        MetadataError: The recipe's keys do not fit the source, or its data break the keys and checks.
     """
     declared = {name: table.model_dump(mode="json") for name, table in recipe.tables.items()}
     key = ("snapshot", __version__, recipe.source_location().scheme, source.version, declared)
@@ -50,6 +55,9 @@ def take_snapshot(
         metadata = Metadata(
             tables=tuple(dataclasses.replace(table, rows=tables[table.name].rows) for table in metadata.tables)
         )
+        declared_checks = {name: table.checks for name, table in recipe.tables.items()}
+        metadata, broken = hold_to_data(metadata, tables, declared_checks)
+        warnings += broken
         progress(Progress(step="snapshot", item="kinds of columns", done=len(tables), total=len(tables)))
         metadata = detect(
             metadata,
@@ -57,8 +65,9 @@ def take_snapshot(
             overrides={name: table.columns for name, table in recipe.tables.items()},
             subjects={name: table.subject for name, table in recipe.tables.items() if table.subject is not None},
         )
-        metadata, unreadable = _without_unreadable_checks(metadata, tables)
-        warnings += unreadable
+        decided = any(table.subject is not None for table in recipe.tables.values())
+        if not decided and not any(table.subject for table in metadata.tables) and any(t.rows for t in tables.values()):
+            warnings.append(_NOBODY)
         body: dict[str, Any] = {
             "metadata": metadata.to_json(),
             "tables": tables_to_json(folder, tables),
@@ -71,34 +80,6 @@ def take_snapshot(
     if state and state == source.state():  # nobody wrote to it meanwhile
         store.remember(*key, state, ref=ref)
     return ref, known_content
-
-
-def _without_unreadable_checks(metadata: Metadata, tables: Mapping[str, TableData]) -> tuple[Metadata, list[str]]:
-    """Leave out CHECKs that DuckDB can't evaluate on the data: nothing could hold a copy to them."""
-    import duckdb
-
-    kept, warnings = [], []
-    with connect() as connection:
-        for table in metadata.tables:
-            readable = []
-            for check in table.checks:
-                try:
-                    broken = connection.sql(
-                        f"SELECT count(*) FROM {relation_sql(tables[table.name])} WHERE NOT ({check.expression})"
-                    ).fetchall()[0][0]
-                except duckdb.Error:
-                    warnings.append(
-                        f"{table.name}: a CHECK on ({', '.join(check.columns)}) can't be read: not enforced"
-                    )
-                    continue
-                readable.append(check)
-                if broken:
-                    warnings.append(f"{table.name}: {broken:,} rows break a CHECK on ({', '.join(check.columns)})")
-            lost = len(table.checks) - len(readable)
-            kept.append(
-                dataclasses.replace(table, checks=tuple(readable), unsupported_checks=table.unsupported_checks + lost)
-            )
-    return Metadata(tables=tuple(kept)), warnings
 
 
 def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:

@@ -15,7 +15,10 @@ import jsonschema
 import pytest
 import yaml
 
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.recipe import load_recipe
+from synth_ops.run import StepResult
+from synth_ops.terminal import step_line
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
 NEVER = {"gate": {"thresholds": {"fidelity.mean_column_distance": -1.0}}}
@@ -43,8 +46,9 @@ def check_json(document: dict) -> None:
     assert document["peak_bytes"] > 10_000_000
 
 
-def test_run_prints_one_object_last(shop, shell, tmp_path):
-    finished = shell("run", "recipe.yaml", "--json", "--store", tmp_path / "fresh", "--seed", 5, folder=shop.folder)
+def test_run_prints_one_object_last(shop, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(shop.folder)
+    finished = cli("run", "recipe.yaml", "--json", "--store", tmp_path / "fresh", "--seed", 5)
     assert finished.code == 0, finished.err
     document = printed(finished)
     check_json(document)
@@ -74,6 +78,9 @@ def test_a_failed_gate_prints_it_too_and_exits_3(shop, cli):
         assert "fidelity.mean_column_distance" in document["error"]
         assert finished.lines[-1].startswith("synth-ops: the copy failed its gate: fidelity.mean_column_distance")
         assert document["report"] in finished.lines[-1]
+        line = finished.lines[-2]
+        assert re.fullmatch(rf"gate      {document['artifacts']['gate']}  failed: \d+ checks, \d+ blocking.*", line)
+    assert cli("gate", shop.recipe, "--seed", 7).lines[-2].split(",")[0] == line.split(",")[0]
     assert shop.published() == before
 
 
@@ -88,6 +95,78 @@ def test_a_refused_publication_prints_what_was_made_and_exits_4(shop, cli):
     assert (document["verdict"], document["published"], document["generation"]) == ("passed", False, None)
     assert list(document["artifacts"]) == STEPS[:4]
     assert "was not published by synth_ops" in document["error"]
+
+
+def test_a_target_that_breaks_after_the_gate_prints_what_was_made_and_exits_5(shop, cli):
+    (shop.folder / "file").write_text("", encoding="utf-8")
+    finished = cli("run", shop.change(target="duckdb:///file/test.duckdb"), "--json")
+    assert finished.code == 5
+    document = printed(finished)
+    check_json(document)
+    assert (document["verdict"], document["published"]) == ("passed", False)
+    assert document["error"] in finished.lines[-1]
+
+
+def test_a_store_that_breaks_after_the_gate_prints_what_can_be_told(shop):
+    program = """
+import shutil, sys
+from synth_ops import run
+from synth_ops.cli import main
+
+def publish(recipe, store, *_):
+    for kind in ("copy", "report"):
+        shutil.rmtree(store.root / kind)
+    return _publish(recipe, store, *_)
+
+_publish = run._RUNNERS["publish"]
+run._RUNNERS = {**run._RUNNERS, "publish": publish}
+main(["run", sys.argv[1], "--json"])
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(shop.recipe)], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1, finished.stderr
+    document = json.loads(finished.stdout)
+    assert (document["published"], document["verdict"], document["copy"]) == (False, None, None)
+    assert list(document["artifacts"]) == STEPS[:4]
+    assert "the store has no" in document["error"]
+
+
+def test_warnings_of_the_snapshot_are_shown(shop, cli):
+    broken = " ".join(f"CREATE TABLE t{n} AS SELECT 1 AS id; INSERT INTO t{n} VALUES (NULL);" for n in range(12))
+    shop.sql(broken)
+    shop.change(tables={f"t{n}": {"primary_key": "id"} for n in range(12)})
+    said = "warning: primary key (id) of table 't3': 1 of 2 rows hold NULL in it; the copy has none that do"
+    for arguments in (["run"], ["snapshot"], ["run", "--json"]):
+        finished = cli(arguments[0], shop.recipe, *arguments[1:])
+        assert finished.code == 0, finished.err
+        assert sum(line.startswith("warning: ") for line in finished.lines) == 10
+        assert said in finished.lines
+        assert "and 2 more: synth-ops plan shows them" in finished.lines
+        assert "warning: " not in finished.out
+    planned = cli("plan", shop.recipe)
+    assert sum(line.startswith("warning: ") for line in planned.lines) == 12
+    assert "more: synth-ops plan" not in planned.err
+
+
+def test_a_database_without_people_is_said_so(shop, cli):
+    said = "warning: no table seems to hold people"
+    assert said not in cli("plan", shop.recipe).err
+    shop.change(tables={"customers": {"subject": False}})
+    assert said in cli("plan", shop.recipe).err
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, ""), (1, ", 1 warning"), (2, ", 2 warnings")])
+def test_one_warning_is_one(count, said):
+    facts = {"verdict": "passed", "checks": 1234, "warnings": count}
+    ref = ArtifactRef(kind=ArtifactKind.REPORT, id="0" * 20)
+    line = step_line(StepResult(step="gate", ref=ref, skipped=True, seconds=0.1, facts=facts))
+    assert line.endswith(f"passed: 1,234 checks{said}")
+
+
+def test_the_version_is_an_option(cli):
+    finished = cli("--version")
+    assert (finished.code, finished.out) == (0, cli("version").out)
 
 
 def test_a_step_that_fails_early_prints_what_there_is(shop, cli):
@@ -105,7 +184,7 @@ def test_without_json_it_ends_with_the_target_and_the_report(shop, cli):
     finished = cli("run", shop.recipe)
     assert finished.code == 0
     published, report = finished.out.splitlines()
-    assert published == f"published generation 1 to duckdb://{shop.target}"
+    assert published == f"published generation 1 to duckdb:///{shop.target}"
     assert Path(report.removeprefix("report").strip()).is_file()
     assert [line.split()[0] for line in finished.lines] == STEPS
 
@@ -189,6 +268,9 @@ def test_init_writes_a_recipe_that_runs_as_it_is(shop, cli, monkeypatch, tmp_pat
     finished = cli("init", shop.source, "--target", "sqlite:///fresh.db")
     assert finished.code == 0, finished.err
     assert "2 tables" in finished.out
+    assert "nothing was kept" in finished.out
+    assert finished.out.splitlines()[-1] == "next: synth-ops plan recipe.yaml, then synth-ops run recipe.yaml"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"shop", "recipe.yaml"}
     text = Path("recipe.yaml").read_text(encoding="utf-8")
     assert "c4nary" not in text
     assert set(yaml.safe_load(text)) >= {"source", "target"}
@@ -198,7 +280,7 @@ def test_init_writes_a_recipe_that_runs_as_it_is(shop, cli, monkeypatch, tmp_pat
 
 def test_init_does_not_overwrite(shop, cli):
     before = shop.recipe.read_bytes()
-    arguments = ["init", shop.source, "--target", "x.duckdb", "--output", shop.recipe]
+    arguments = ["init", shop.source, "--target", "x.duckdb", "-o", shop.recipe]
     finished = cli(*arguments)
     assert finished.code == 2
     assert finished.lines == [f"synth-ops: {shop.recipe} exists (choose another --output, or --force to overwrite it)"]
@@ -234,11 +316,17 @@ def test_plan_shows_tables_in_order_with_keys_and_kinds(shop, cli):
     assert "  (customer) -> customers(id), orphans: repair" in lines
     assert any(line.split()[:3] == ["email", "pii", "email"] for line in lines)
     assert "c4nary" not in finished.out
-    assert lines[-1].startswith("then: fit -> sample -> gate -> publish -> duckdb://")
+    assert lines[-1].startswith("then: fit -> sample -> gate -> publish -> duckdb:////")
+    assert re.fullmatch(rf"snapshot \w{{20}} of the source was there already, in the store {shop.store}", lines[-2])
+    shop.sql("INSERT INTO customers VALUES (1000, 'c4nary', 'c4nary@example.org', 'Oslo', 1)")
+    finished = cli("plan", shop.change(tables={"orders": {"exclude": True}}))
+    lines = finished.out.splitlines()
+    assert "excluded: orders" in lines
+    assert " of the source was taken, in the store " in lines[-2]
 
 
 def test_an_exported_suite_tightened_by_hand_blocks(shop, cli):
-    assert cli("suite", shop.recipe, "--output", shop.folder / "suites").code == 0
+    assert cli("suite", shop.recipe, "-o", shop.folder / "suites").code == 0
     files = {file.stem: file for file in (shop.folder / "suites").iterdir()}
     assert files.keys() == {"customers", "orders"}
     recipe = shop.change(gate={"suites": ["suites"]})
@@ -264,7 +352,7 @@ def test_status_and_rollback(shop, cli):
     assert (first["number"], first["live"], live["number"], live["live"]) == (1, False, 2, True)
     assert live["tables"]["orders"] == len(second["orders"])
     shown = cli("status", shop.recipe).out.splitlines()
-    assert shown[0] == f"duckdb://{shop.target}"
+    assert shown[0] == f"duckdb:///{shop.target}"
     assert [line[0] for line in shown[1:]] == [" ", "*"]
     back = cli("rollback", shop.recipe)
     assert back.code == 0

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from synth_ops.generators.relational_trees.codec import (
     NumberCodec,
     PresenceCodec,
+    PseudonymCodec,
     codec_from_json,
     fit_category,
     fit_number,
@@ -38,7 +39,7 @@ def there_and_back(codec, values, seed=0):
 @settings(deadline=None)
 def test_no_category_of_fewer_than_k_subjects_is_kept(values, people):
     subjects = np.arange(len(values)) % people
-    codec = fit_category(column(values, pa.string()), subjects, K)
+    codec = fit_category(column(values, pa.string()), (subjects,), K)
     for kept in codec.values:
         assert len({subject for value, subject in zip(values, subjects, strict=True) if value == kept}) >= K
     decoded = codec.decode(codec.encode(column(values, pa.string())), np.random.default_rng(0))
@@ -50,7 +51,7 @@ def test_no_category_of_fewer_than_k_subjects_is_kept(values, people):
 def test_numbers_stay_inside_the_kth_subject_at_both_ends(values, people):
     subjects = np.arange(len(values)) % people
     numbers = column(values, pa.int64())
-    codec = fit_number(numbers, subjects, K)
+    codec = fit_number(numbers, (subjects,), K)
     assert len(codec.low) == 0 or len({s for v, s in zip(values, subjects, strict=True) if v is not None}) >= K
     for end, beyond in ((codec.low.min(initial=2000), lambda v, e: v <= e), (codec.high.max(initial=-2000), lambda v, e: v >= e)):  # fmt: skip  # noqa: E501
         if len(codec.low):
@@ -66,7 +67,7 @@ def test_numbers_stay_inside_the_kth_subject_at_both_ends(values, people):
 @settings(deadline=None)
 def test_a_codec_comes_back_from_json_as_it_was(values):
     numbers = column(values, pa.int32())
-    codec = fit_number(numbers, None, K)
+    codec = fit_number(numbers, (), K)
     again = codec_from_json(codec.to_json())
     assert there_and_back(again, numbers).to_pylist() == there_and_back(codec, numbers).to_pylist()
     assert codec_from_json(PresenceCodec().to_json()) == PresenceCodec()
@@ -94,14 +95,14 @@ COMMON = {
 def test_a_value_that_many_share_comes_back_exactly(name):
     kind, shared = COMMON[name]
     values = column([*shared * 20, None], kind)
-    codec = codec_from_json(fit_number(values, None, K).to_json())
+    codec = codec_from_json(fit_number(values, (), K).to_json())
     decoded = there_and_back(codec, values)
     assert decoded.type == kind
     assert decoded.to_pylist() == values.to_pylist()
 
 
 def test_nan_comes_back():
-    decoded = there_and_back(fit_number(column([float("nan")] * 9 + [1.0] * 9), None, K), column([float("nan"), 1.0]))
+    decoded = there_and_back(fit_number(column([float("nan")] * 9 + [1.0] * 9), (), K), column([float("nan"), 1.0]))
     assert str(decoded.to_pylist()) == "[nan, 1.0]"
 
 
@@ -110,7 +111,7 @@ def test_nan_comes_back():
 def test_infinite_dates_come_back_and_are_no_end_of_a_range(kind, storage, end):
     raw = pa.array([end, -end, *range(19000, 19400)] * 10, storage)
     values = pa.chunked_array([raw.cast(kind)])
-    codec = codec_from_json(fit_number(values, None, K).to_json())
+    codec = codec_from_json(fit_number(values, (), K).to_json())
     assert codec.high.max() < 20_000
     decoded = there_and_back(codec, values).cast(storage).to_numpy()
     assert (np.isin(raw.to_numpy(), [end, -end]) == np.isin(decoded, [end, -end])).all()
@@ -118,13 +119,13 @@ def test_infinite_dates_come_back_and_are_no_end_of_a_range(kind, storage, end):
 
 def test_huge_integers_keep_their_size():
     values = column([Decimal(n) * 10**20 for n in range(100)], pa.decimal128(38, 0))
-    decoded = there_and_back(fit_number(values, None, K), values).to_pylist()
+    decoded = there_and_back(fit_number(values, (), K), values).to_pylist()
     assert float(max(decoded)) == pytest.approx(95e20, rel=0.05)
 
 
 def test_where_too_few_share_anything_a_neutral_value_stands_in():
     for values in (column([MOMENT] * 4), column([DAY]), column([3.5, 7.25]), column([True])):
-        codec = fit_number(values, None, K)
+        codec = fit_number(values, (), K)
         assert len(codec.low) == 0
         decoded = there_and_back(codec, values).to_pylist()
         assert len(set(decoded)) == 1
@@ -145,7 +146,7 @@ def test_where_too_few_share_anything_a_neutral_value_stands_in():
     ],
 )
 def test_keys_find_room_beyond_what_was_learned(kind, values, wanted):
-    codec = fit_number(column(list(values), kind), None, K)
+    codec = fit_number(column(list(values), kind), (), K)
     start, steps = codec.span(wanted, kind)
     assert steps >= wanted - 1
     units = start + np.arange(wanted) * codec.step
@@ -159,7 +160,7 @@ def test_keys_find_room_beyond_what_was_learned(kind, values, wanted):
 def test_what_all_values_are_multiples_of_is_kept(offset, numbers):
     """Rounded prices stay rounded: bins give no values in between."""
     values = column([offset + 25 * number for number in numbers], pa.int64())
-    codec = fit_number(values, None, K)
+    codec = fit_number(values, (), K)
     if len(codec.low):
         decoded = there_and_back(codec, values).to_pylist()
         assert all((value - offset) % 25 == 0 for value in decoded)
@@ -168,3 +169,30 @@ def test_what_all_values_are_multiples_of_is_kept(offset, numbers):
 def test_values_outside_all_ranges_get_the_nearest_code():
     codec = NumberCodec(low=np.array([1, 5]), high=np.array([1, 9]), scale=0, step=1, continuous=False)
     assert codec.encode(column([-7, 1, 2, 7, 99, None])).tolist() == [2, 1, 2, 2, 2, 0]
+
+
+def test_the_ends_of_bins_and_of_the_column_are_nobodys():
+    incomes = np.sort(np.random.default_rng(0).lognormal(10, 1, 3_000)).round(2)
+    codec = fit_number(column(incomes.tolist(), pa.float64()), (), K)
+    real = set(np.rint(incomes * 100).astype(int).tolist())
+    stored = {int(end) for end in (*codec.low, *codec.high)}
+    assert len(stored & real) <= len(stored) / 50  # a cent may be anybody's by chance
+    assert codec.low.min() > np.rint(incomes[K - 1] * 100)
+    assert codec.high.max() < np.rint(incomes[-K] * 100)
+
+
+def test_the_kth_birthday_is_not_kept():
+    places = np.sort(np.random.default_rng(0).choice(30_000, 300, replace=False))
+    days = [dt.date(1930, 1, 1) + dt.timedelta(days=int(place)) for place in places]
+    codec = fit_number(column(days, pa.date32()), (), K)
+    drawn = codec.decode(np.ones(5_000, np.int32), np.random.default_rng(0), pa.date32()).to_pylist()
+    assert days[K - 1] not in drawn
+
+
+def test_pseudonyms_repeat_like_the_ids_and_are_none_of_them():
+    codec = PseudonymCodec(common=2, rare=3)
+    codes = np.array([0, 1, 1, 2, 3, 3, 3], np.int32)
+    made = codec.decode(codes, np.random.default_rng(0), pa.array(["a", "b", "c", "d", "e"])).to_pylist()
+    assert made[:4] == [None, "a", "a", "b"]
+    assert set(made[4:]) <= {"c", "d", "e"}
+    assert codec_from_json(codec.to_json()) == codec

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
+from unittest.mock import ANY
 
 import duckdb
 import pytest
@@ -29,7 +31,33 @@ from synth_ops.location import Location, overlap, parse_location, resolve_variab
 def test_relative_files(text, scheme, path, tmp_path):
     location = parse_location(text, tmp_path)
     assert (location.scheme, location.path) == (scheme, tmp_path / path)
-    assert location.label == f"{scheme}://{tmp_path / path}"
+    assert location.label == f"{scheme}:///{tmp_path / path}"
+    assert parse_location(location.label, tmp_path / "elsewhere").path == location.path
+
+
+@pytest.mark.parametrize("text", ["${STAGE}/a.duckdb", "duckdb:///${STAGE}/a.duckdb", "/${STAGE}/a.duckdb"])
+def test_labels_with_variables_can_be_written_into_a_recipe(text, tmp_path, monkeypatch):
+    monkeypatch.setenv("STAGE", "live")
+    location = parse_location(text, tmp_path)
+    assert "${STAGE}" in location.label
+    assert parse_location(location.label, tmp_path) == replace(location, url=ANY)
+
+
+def test_three_slashes_where_four_were_meant(tmp_path):
+    (tmp_path / "a.duckdb").touch()
+    meant = f"duckdb:///{str(tmp_path).lstrip('/')}/a.duckdb"
+    assert parse_location(meant, tmp_path).may_be_absolute
+    assert parse_location(f"{meant}?x=1", tmp_path).may_be_absolute
+    for text in ("duckdb:///a.duckdb", f"duckdb:///{tmp_path}/a.duckdb", "a.duckdb", f"duckdb:///{'x' * 5000}"):
+        assert not parse_location(text, tmp_path).may_be_absolute, text
+
+
+@pytest.mark.parametrize("text", ["parquet:out", "CSV:/data/out", "duckdb:a.duckdb", "sqlite:"])
+def test_a_scheme_without_slashes_is_no_folder(text, tmp_path):
+    with pytest.raises(RecipeError, match=r"write [a-z]+:///relative/path or [a-z]+:////absolute/path") as caught:
+        parse_location(text, tmp_path)
+    assert "is no URL" in caught.value.message
+    assert parse_location("10:30 folder", tmp_path).scheme == "parquet"
 
 
 def test_absolute_files_and_home(tmp_path, monkeypatch):

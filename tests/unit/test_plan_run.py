@@ -87,9 +87,9 @@ def test_the_latest_artifact_is_the_one_made_or_found_last(recipe, store):
         latest(recipe, ArtifactKind.COPY, store=store)
     results = run_all(recipe, store=store)
     assert latest(recipe, ArtifactKind.COPY, store=store) == results[2].ref
-    other = run_step(recipe.model_copy(update={"seed": 5}), "sample", store=store, needs=results[1].ref)
-    assert latest(recipe, ArtifactKind.COPY, store=store) == other.ref != results[2].ref
-    run_step(recipe, "sample", store=store, needs=results[1].ref)
+    reseeded = recipe.model_copy(update={"seed": 5})
+    other = run_step(reseeded, "sample", store=store, needs=results[1].ref)
+    assert latest(reseeded, ArtifactKind.COPY, store=store) == other.ref != results[2].ref
     assert latest(recipe, ArtifactKind.COPY, store=store) == results[2].ref
 
 
@@ -180,3 +180,10 @@ def test_other_places_have_other_latest_artifacts(recipe, store, monkeypatch):
 
 def test_the_public_names_are_there():
     assert all(hasattr(synth_ops, name) for name in synth_ops.__all__)
+
+
+def test_a_copy_of_another_recipe_is_not_this_ones(recipe, store):
+    run_all(recipe, store=store)
+    for changed in ({"seed": 1}, {"scale": 0.5}, {"generator_settings": {"min_leaf": 200}}):
+        with pytest.raises(ArtifactNotFoundError):
+            latest(recipe.model_copy(update=changed), ArtifactKind.COPY, store=store)

@@ -8,6 +8,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,6 +19,7 @@ from synth_ops import errors
 from synth_ops.cli import app
 from synth_ops.errors import SynthOpsError
 from synth_ops.kinds import PROVIDERS
+from synth_ops.location import parse_location
 from synth_ops.metadata import Kind
 from synth_ops.recipe import Recipe, parse_recipe
 from synth_ops.registry import PluginKind, load, names
@@ -120,3 +123,25 @@ def test_files_that_it_names_exist(readme, repository):
         assert (repository / name).is_file(), name
     for command in re.findall(r"`python ([\w/.]+)`", readme):
         assert (repository / command).is_file(), command
+
+
+def test_what_is_installed_is_this_checkout(readme, repository):
+    extras = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    installed = re.findall(r"pip install (.+?)(?: &&|$)", "\n".join(blocks(readme, "bash")), re.MULTILINE)
+    named = [re.fullmatch(r'-e "\.\[(\w+)\]"', what) for what in installed]
+    assert all(named), installed
+    assert {"airflow", "dagster"} <= {match[1] for match in named} <= extras["optional-dependencies"].keys()
+
+
+def test_urls_of_absolute_paths_are_absolute(readme, tmp_path):
+    absolute = re.findall(r"`(\w+:////[\w./]+)`", readme)
+    assert absolute
+    for url in absolute:
+        assert parse_location(url, tmp_path).path == Path(url.partition(":///")[2])
+
+
+@pytest.mark.parametrize(
+    "told", ["holds production data", "After `rollback`", "sampling noise", "`subject: true`", "$SYNTH_OPS_RECIPE"]
+)
+def test_what_surprises_is_told(readme, told):
+    assert told in readme

@@ -82,6 +82,8 @@ def test_sections_with_nothing_below_them_are_as_good_as_absent():
         ({"gate": {"suite": []}}, "did you mean 'suites'?"),
         ({"publish": {"keep": 3}}, "known here: keep_generations"),
         ({"tables": {"t": {"columns": {"c": {"kind": "secret"}}}}}, "'tables.t.columns.c.kind'"),
+        ({"tables": {"t": {"columns": {"c": {"kind": "pi"}}}}}, "did you mean 'pii'?"),
+        ({"tables": {"t": {"foreign_keys": [{"columns": "a", "references": "p", "orphans": "kep"}]}}}, "'keep'?"),
         ({"tables": {"t": {"primary_key": []}}}, "at least one column"),
         ({"tables": {"t": {"unique": [["a", "a"]]}}}, "names a column twice"),
         ({"scale": 0}, "'scale'"),
@@ -108,6 +110,7 @@ def test_not_a_mapping(document):
 
 
 def test_messages_hold_no_value():
+    assert "hunter2" not in refusal({**SMALLEST, "tables": {"t": {"columns": {"c": {"kind": "hunter2"}}}}})
     assert "hunter2" not in refusal({**SMALLEST, "seed": "hunter2", "gate": {"thresholds": {"x": "hunter2"}}})
 
 

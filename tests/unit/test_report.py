@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -190,6 +191,34 @@ def test_warnings_do_not_open_the_page_as_failures(tmp_path):
     html, _ = written(tmp_path / "r", check_context(tmp_path), [Outcome(evidence=evidence, passed=False)])
     assert "1 to look at" in html
     assert '<span class="tag bad">' not in html
+
+
+def test_one_warning_is_one(tmp_path):
+    evidence = Evidence(check="w", subject="orders", value=2.0, n=1, maximum=1.0, severity=Severity.WARNING)
+    context = check_context(tmp_path)
+    html, _ = written(tmp_path / "r", context, [Outcome(evidence=evidence, passed=False)])
+    assert "1 warning<" in html
+    html, _ = written(tmp_path / "r", context, [Outcome(evidence=evidence, passed=False)] * 2)
+    assert "2 warnings<" in html
+
+
+def test_what_is_not_drawn_says_where_its_values_come_from(tmp_path):
+    html, _ = written(tmp_path / "r", check_context(tmp_path), [])
+    tables = {part.partition("</h3>")[0]: unescape(part) for part in html.split("<h3>")[1:]}
+    cards = {
+        name: dict(re.findall(r'aria-label="Column (\w+)">(.*?)</section>', part, re.DOTALL))
+        for name, part in tables.items()
+    }
+    assert "a reference, made as its parent's key, in customers" in cards["orders"]["customer_id"]
+    assert "allocated, not learned; codes of reference data that many refer to are kept" in cards["orders"]["order_id"]
+    assert "made by a provider, never the source's" in cards["customers"]["name"]
+
+
+def test_drawn_columns_stand_before_the_others(tmp_path):
+    html, _ = written(tmp_path / "r", check_context(tmp_path), [])
+    for grid in html.split('<div class="cards">')[1:]:
+        drawn = ["<svg" in card or 'class="bars"' in card for card in grid.split("</div>")[0].split("<section")[1:]]
+        assert len(set(drawn)) == 1
 
 
 def test_bins_are_joined_until_five_stand_behind_each():

@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError
+from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError, MissingExtraError, RecipeError
 from synth_ops.store import Store
 
 REF = ArtifactRef(kind=ArtifactKind.COPY, id="0123456789abcdef0123")
@@ -298,3 +298,15 @@ print(store.read(ref).body["n"])
         assert [writer.communicate(timeout=60)[0] for writer in (one, two)] == ["1\n", "1\n"]
     assert (Store(disk).read(REF).path / "file.txt").read_text() == "the same"
     assert sorted(entry.name for entry in disk.iterdir()) == [".key", "copy"]
+
+
+def test_a_protocol_whose_package_is_missing_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    with pytest.raises(MissingExtraError, match="install s3fs"):
+        Store("s3://bucket/store")
+
+
+def test_a_protocol_that_nobody_knows():
+    with pytest.raises(RecipeError, match="unknown store protocol 'foo'") as caught:
+        Store("foo://x")
+    assert caught.value.hint

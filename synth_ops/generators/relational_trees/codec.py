@@ -1,8 +1,8 @@
 """Codecs: the only place where a real value is ever kept, and only one that k distinct subjects share.
 
 A code of 0 is NULL. Whatever fewer than k subjects share is never stored: rare categories become one code, which is
-drawn as one of the kept; rare numbers fall into bins that hold at least k subjects, and both ends of a column are
-clipped to the k-th lowest and highest subject.
+drawn as one of the kept; rare numbers fall into bins that hold at least k subjects, whose ends are moved inwards to
+where nobody is; what lies beyond the k-th lowest and highest subject is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SPECIALS = (math.nan, math.inf, -math.inf)
 
-Subjects = npt.NDArray[np.int64] | None
+Subjects = tuple[npt.NDArray[np.int64], ...]
+"""Whom each row belongs to, one array for each kind of person; without any, every row stands for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,13 +221,49 @@ class PresenceCodec:
         return {"codec": "presence"}
 
 
-Codec = CategoryCodec | NumberCodec | PresenceCodec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudonymCodec:
+    """Ids that repeat: which rows have the same one is learned, the ids themselves are made by a provider.
+
+    Attributes:
+        common: How many ids k subjects share; codes 1 to `common` stand for them.
+        rare: How many others there are; the last code stands for all of them.
+    """
+
+    common: int
+    rare: int
+    ordered: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of codes: NULL, the common ids, the rare ones."""
+        return self.common + 2
+
+    def encode(self, column: pa.ChunkedArray) -> Codes:
+        """Not possible: no id is kept."""
+        raise TypeError(f"ids of {len(column)} rows can't be told: none is kept")
+
+    def decode(self, codes: Codes, generator: np.random.Generator, ids: pa.Array) -> pa.Array:
+        """One of the made-up `ids` (as many as there are common and rare ones) for every code."""
+        index = codes.astype(np.int64) - 1
+        rare = index == self.common
+        index[rare] += generator.integers(0, self.rare, int(rare.sum()))
+        return ids.take(pa.array(index, mask=index < 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Two counts."""
+        return {"codec": "pseudonym", "common": self.common, "rare": self.rare}
+
+
+Codec = CategoryCodec | NumberCodec | PresenceCodec | PseudonymCodec
 
 
 def codec_from_json(document: Mapping[str, Any]) -> Codec:
     """Read what `to_json` wrote."""
     if document["codec"] == "category":
         return CategoryCodec(values=tuple(document["values"]), weights=tuple(document["weights"]))
+    if document["codec"] == "pseudonym":
+        return PseudonymCodec(common=document["common"], rare=document["rare"])
     if document["codec"] == "presence":
         return PresenceCodec()
     kind = np.float64 if document["continuous"] else np.int64
@@ -256,29 +293,29 @@ def fit_category(column: pa.ChunkedArray, subjects: Subjects, k: int) -> Categor
     """Keep the texts that at least k distinct subjects share."""
     encoded = column.dictionary_encode().combine_chunks()
     index = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    counts, support = _support(index, len(encoded.dictionary), subjects)
-    kept = np.flatnonzero(support >= k)
+    counts, shared = support(index, len(encoded.dictionary), subjects)
+    kept = np.flatnonzero(shared >= k)
     kept = kept[np.argsort(-counts[kept], kind="stable")][:_MOST_CATEGORIES]
     values = encoded.dictionary.take(pa.array(kept)).to_pylist()
     return CategoryCodec(values=tuple(values), weights=tuple(int(count) for count in counts[kept]))
 
 
 def fit_number(column: pa.ChunkedArray, subjects: Subjects, k: int, *, ordered: bool = True) -> NumberCodec:
-    """Keep atoms and bins that at least k distinct subjects share, clipped to the k-th subject at both ends."""
+    """Keep atoms and bins that at least k distinct subjects share, between the k-th subject at either end."""
     scale, continuous = _scale_of(column)
     values, present = to_floats_or_integers(column, scale, continuous=continuous)
     specials: list[int] = []
     if values.dtype.kind == "f":
         for which in range(len(_SPECIALS)):
             where = present & _matches(values, which)
-            _, support = _support(np.where(where, 0, -1), 1, subjects)
-            if support[0] >= k:
+            _, shared = support(np.where(where, 0, -1), 1, subjects)
+            if shared[0] >= k:
                 specials.append(which)
         present = present & np.isfinite(values)
     rows = np.flatnonzero(present)
-    known, owners = values[rows], subjects[rows] if subjects is not None else None
-    low, high = _ranges(known, owners, k)
-    step = 1 if continuous else _step(low, high, known)
+    known = values[rows]
+    step = 1 if continuous else _step(known)
+    low, high = _ranges(known, tuple(owners[rows] for owners in subjects), k, step)
     return NumberCodec(
         low=low, high=high, scale=scale, step=step, continuous=continuous, specials=tuple(specials), ordered=ordered
     )
@@ -397,82 +434,104 @@ def _largest(column: pa.ChunkedArray) -> float:
     return max((abs(float(end)) for end in ends.values() if end is not None), default=0.0)
 
 
-def _support(
+def support(
     index: npt.NDArray[np.int64], size: int, subjects: Subjects
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows and distinct subjects of every value; a negative index counts for none."""
+    """Rows and distinct subjects of every value; a negative index counts for none.
+
+    Where rows belong to subjects of several kinds (a patient and a doctor), the fewest count.
+    """
     known = index >= 0
     counts = np.bincount(index[known], minlength=size)
-    if subjects is None:
-        return counts, counts
-    known &= subjects >= 0
-    span = int(subjects.max(initial=0)) + 1
-    pairs = np.unique(index[known] * span + subjects[known])
-    return counts, np.bincount(pairs // span, minlength=size)
+    shared = counts
+    for owners in subjects:
+        owned = known & (owners >= 0)
+        span = int(owners.max(initial=0)) + 1
+        pairs = np.unique(index[owned] * span + owners[owned])
+        shared = np.minimum(shared, np.bincount(pairs // span, minlength=size))
+    return counts, shared
 
 
-def _ranges(values: npt.NDArray[Any], subjects: Subjects, k: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The atoms and bins, in order of their middles."""
+def _ranges(
+    values: npt.NDArray[Any], subjects: Subjects, k: int, step: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The atoms and bins between the k-th subject at either end, in order of their middles."""
     empty = values[:0]
     order = np.argsort(values, kind="stable")
-    ordered, owners = values[order], subjects[order] if subjects is not None else None
-    first, last = (
-        _kth_subject(owners, len(ordered), k),
-        _kth_subject(owners[::-1] if owners is not None else None, len(ordered), k),
-    )
-    if first is None or last is None:
+    ordered, owners = values[order], tuple(each[order] for each in subjects)
+    first = _kth_subject(owners, len(ordered), k)
+    last = _kth_subject(tuple(each[::-1] for each in owners), len(ordered), k)
+    if first is None or last is None or ordered[first] > ordered[len(ordered) - 1 - last]:
         return empty, empty
-    lowest, highest = ordered[first], ordered[len(ordered) - 1 - last]
-    if lowest > highest:
-        return empty, empty
-    clipped = np.clip(ordered, lowest, highest)
-    distinct, inverse = np.unique(clipped, return_inverse=True)
-    counts, support = _support(inverse, len(distinct), owners)
-    atom = support >= k
-    if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * len(clipped):
+    inner = (ordered >= ordered[first]) & (ordered <= ordered[len(ordered) - 1 - last])
+    distinct, inverse = np.unique(ordered[inner], return_inverse=True)
+    counts, shared = support(inverse, len(distinct), tuple(each[inner] for each in owners))
+    atom = shared >= k
+    if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * len(ordered):
         return distinct[atom], distinct[atom]
-    atom &= counts >= len(clipped) * _ATOM_SHARE
-    low, high = _bins(distinct[~atom], counts[~atom], support[~atom], k)
+    atom &= counts >= len(ordered) * _ATOM_SHARE
+    low, high = _bins(distinct[~atom], np.minimum(counts, shared)[~atom], k, step)
     low, high = np.concatenate([distinct[atom], low]), np.concatenate([distinct[atom], high])
     by_middle = np.lexsort((high, low / 2 + high / 2))
     return low[by_middle], high[by_middle]
 
 
 def _bins(
-    values: npt.NDArray[Any], counts: npt.NDArray[np.int64], support: npt.NDArray[np.int64], k: int
+    values: npt.NDArray[Any], weight: npt.NDArray[np.int64], k: int, step: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Runs of neighbouring values with about equal rows, of at least 2 k subjects each.
 
     A subject may stand behind several values of a run, so that support does not add up: twice k leaves room for it.
+    The ends of a run are moved half-way to its next value inside, so that they are nobody's, wherever there is room.
     """
     if not len(values):
         return values, values
-    weight = np.minimum(counts, support)
     per_bin = max(2.0 * k, weight.sum() / _BINS)
     number = np.minimum((np.cumsum(weight) - weight) // per_bin, max(weight.sum() // per_bin - 1, 0)).astype(np.int64)
     starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
     ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
-    return values[starts], values[ends]
+    lonely = (starts == ends) & (weight[starts] < k)
+    joined = np.concatenate([[False], lonely[:-1]])  # a value of its own that too few share goes with the next ones
+    joined[-1] |= lonely[-1]
+    starts = starts[~joined] if len(starts) > 1 else starts[~lonely]
+    if not len(starts):
+        return values[:0], values[:0]
+    starts[0] = 0
+    ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
+    several = ends > starts
+    low, high = values[starts].copy(), values[ends].copy()
+    low[several] += _half(values[starts + several] - values[starts], step)[several]
+    high[several] -= _half(values[ends] - values[ends - several], step)[several]
+    return np.minimum(low, high), high
+
+
+def _half(gaps: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
+    """About half of each gap, in whole steps; nothing where there is no room between two values."""
+    if gaps.dtype.kind == "f":
+        return gaps / 2
+    return np.where(gaps > step, (gaps // step + 1) // 2 * step, 0)
 
 
 def _kth_subject(owners: Subjects, rows: int, k: int) -> int | None:
-    """The position at which the k-th distinct subject appears; None when there are fewer."""
-    if owners is None:
-        return k - 1 if rows >= k else None
+    """The position at which the k-th distinct subject (of every kind) appears; None when there are fewer."""
+    positions = [k - 1 if rows >= k else None]
+    positions += [_kth_distinct(each, k) for each in owners]
+    return None if None in positions else max(position for position in positions if position is not None)
+
+
+def _kth_distinct(owners: npt.NDArray[np.int64], k: int) -> int | None:
     window = 64 * k
     while True:
         seen, where = np.unique(owners[:window], return_index=True)
         where = np.sort(where[seen >= 0])
         if len(where) >= k:
             return int(where[k - 1])
-        if window >= rows:
+        if window >= len(owners):
             return None
         window *= 8
 
 
-def _step(low: npt.NDArray[Any], high: npt.NDArray[Any], values: npt.NDArray[Any]) -> int:
-    """The greatest number of units that all values differ by multiples of; 1 where there are no bins to draw from."""
-    if not len(low) or (low == high).all():
-        return 1
+def _step(values: npt.NDArray[Any]) -> int:
+    """The greatest number of units that all values differ by multiples of."""
     distinct = np.unique(values)
-    return max(1, int(np.gcd.reduce((distinct - distinct[0]).astype(np.int64))))
+    return max(1, int(np.gcd.reduce((distinct - distinct[0]).astype(np.int64)))) if len(distinct) else 1

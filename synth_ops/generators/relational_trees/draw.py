@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.providers import provider_for
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PseudonymCodec
 from synth_ops.generators.relational_trees.learn import column_name, depth_name, reference_name, role_name, through
 from synth_ops.generators.relational_trees.model import Quota, TableModel, Target
 from synth_ops.generators.relational_trees.references import (
@@ -85,6 +85,7 @@ class TableDrawing:
         self.name = made.structure.table.name
         self.targets = {target.name: target for target in made.model.targets}
         self.fixed: set[str] = set()
+        self.pseudonyms: dict[str, pa.Array] = {}
 
     def stream(self, *purpose: str | int) -> np.random.Generator:
         """Randomness for one purpose of this table."""
@@ -223,7 +224,10 @@ class TableDrawing:
         late = {reference_name(made.number(key)) for key in made.structure.deferred}
         targets = [t for t in made.model.targets if t.name.startswith(("column|", "reference|")) and t.name not in late]
         looked_back = {
-            name for t in targets for name in (*t.inputs, *_rule_inputs(t)) if name.startswith(before_name(""))
+            name
+            for target in made.model.targets
+            for name in (*target.inputs, *_rule_inputs(target))
+            if name.startswith(before_name(""))
         }
         for name in (*(target.name for target in targets), *looked_back):
             made.codes[name] = np.zeros(made.rows, np.int32)
@@ -346,7 +350,7 @@ class TableDrawing:
         existing = parent.columns[column]
         if parent.model.makers[column] is Maker.PROVIDED:
             distinct = max(self.made.model.references[number].broken_values, 1)
-            provider = parent_provider(parent, column, self.seed)
+            provider = provider_of(parent, column, self.seed)
             values = _cast(provider.values(parent.rows, 2 * distinct + 200), arrow_type)
             fresh = values.filter(pc.invert(pc.is_in(values, value_set=existing)))[:distinct]
             existing = fresh if len(fresh) else existing
@@ -407,7 +411,16 @@ class TableDrawing:
         made = self.made
         if made.model.makers[column] is Maker.LEARNED:
             codes = made.codes[column_name(column)]
-            made.columns[column] = decode(made.model, column, codes, self.stream("value", column))
+            made.columns[column] = self._values(column, codes, self.stream("value", column))
+
+    def _values(self, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:
+        codec, arrow_type = self.made.model.codecs[column], self.made.model.schema.field(column).type
+        if isinstance(codec, PseudonymCodec):
+            if column not in self.pseudonyms:
+                provider = provider_of(self.made, column, self.seed, unique=True)
+                self.pseudonyms[column] = _cast(provider.values(0, codec.common + codec.rare), arrow_type)
+            return codec.decode(codes, generator, self.pseudonyms[column])
+        return decode(self.made.model, column, codes, generator)
 
     def redraw(self, rows: Rows, columns: Sequence[str], attempt: int) -> None:
         """Draw learned columns of some rows again, in order, and what follows from them by a rule."""
@@ -424,7 +437,7 @@ class TableDrawing:
             changed.add(target.name)
             codes = self._draw_target(target, rows, f"again {attempt}")
             made.codes[target.name][rows] = codes
-            values = decode(made.model, column, codes, self.stream("value again", attempt, column))
+            values = self._values(column, codes, self.stream("value again", attempt, column))
             made.columns[column] = _put(made.columns[column], rows, values)
 
     # keys
@@ -593,7 +606,7 @@ class TableDrawing:
             if made.model.makers[column.name] is not Maker.PROVIDED or column.name in made.model.ranks:
                 continue
             arrow_type = made.model.schema.field(column.name).type
-            values = parent_provider(made, column.name, self.seed).values(0, made.rows)
+            values = provider_of(made, column.name, self.seed).values(0, made.rows)
             values = self._with_public_keys(column.name, _cast(values, arrow_type))
             codes = made.codes.get(column_name(column.name))
             if codes is not None and column.name not in made.structure.table.required:
@@ -608,7 +621,7 @@ class TableDrawing:
         kept = pa.array(list(public.values()), values.type)
         result = _put(values, np.array(list(public), np.int64), kept)
         others = np.setdiff1d(np.arange(made.rows), np.array(list(public)))
-        provider, start = parent_provider(made, column, self.seed), made.rows
+        provider, start = provider_of(made, column, self.seed), made.rows
         while len(others):
             taken = pc.is_in(result.take(pa.array(others)), value_set=kept).to_numpy(zero_copy_only=False)
             others = others[taken]
@@ -708,15 +721,19 @@ def units_of(codec: NumberCodec, values: pa.Array) -> npt.NDArray[np.int64]:
     return whole
 
 
-def parent_provider(made: Made, column: str, seed: int) -> Any:
-    """Who makes a provided column's values: the same rows always get the same ones."""
+def provider_of(made: Made, column: str, seed: int, *, unique: bool = False) -> Any:
+    """Who makes a provided column's values: the same rows always get the same ones.
+
+    Args:
+        unique: Whether they must differ even though the column is no key.
+    """
     table = made.structure.table
     return provider_for(
         as_provided(table.column(column)),
         made.model.shapes.get(column),
         seed=seed,
         table=table.name,
-        unique=any(column in key for key in table.keys),
+        unique=unique or any(column in key for key in table.keys),
         rows=made.rows,
     )
 

@@ -22,10 +22,12 @@ from synth_ops.generators.relational_trees.codec import (
     CategoryCodec,
     Codec,
     PresenceCodec,
+    PseudonymCodec,
     Subjects,
     fit_category,
     fit_number,
     is_numeric,
+    support,
     variable,
 )
 from synth_ops.generators.relational_trees.model import Quota, ReferenceModel, TableModel, Target
@@ -44,7 +46,7 @@ from synth_ops.generators.relational_trees.sequences import Order, before_variab
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
 from synth_ops.generators.relational_trees.tree import Codes
-from synth_ops.metadata import ForeignKey, Kind, Metadata, Orphans, subject_path
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Orphans, Table, subject_paths
 from synth_ops.ports import Progress, ProgressListener
 from synth_ops.sql import K_SUBJECTS, SUBJECT, connect, quote, register, relation_sql, subjects_sql
 
@@ -55,6 +57,9 @@ _SOURCE = "source"
 _THREADS = min(os.cpu_count() or 1, 8)
 _MOST_INPUTS = 40
 _MOST_CONTEXT = 16
+_PUBLIC_FROM = 4 * K_SUBJECTS
+_LONGEST_CODE = 6
+_HARDLY_REPEATED = 0.9
 _SCREENING_ROWS = 10_000
 _SCREENING_BINS = 12
 
@@ -67,7 +72,7 @@ class Learning:
     rows: int
     schema: pa.Schema
     makers: dict[str, Maker]
-    subjects: Subjects = None
+    subjects: Subjects = ()
     codecs: dict[str, Codec] = field(default_factory=dict)
     variables: dict[str, Variable] = field(default_factory=dict)
     parents: dict[int, Rows] = field(default_factory=dict)
@@ -132,7 +137,10 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
             progress(Progress(step="fit", item=f"{name}: blocks", done=len(structures) + number, total=total))
             learning = tables[name]
             provided = tuple(
-                as_provided(column) for column in each.table.columns if learning.makers[column.name] is Maker.PROVIDED
+                as_provided(column)
+                for column in each.table.columns
+                if learning.makers[column.name] is Maker.PROVIDED
+                or isinstance(learning.codecs.get(column.name), PseudonymCodec)
             )
             described = dataclasses.replace(each.table, columns=provided)
             shapes = learn_shapes(connection, relation_sql(snapshot.tables[name]), described) if provided else {}
@@ -166,12 +174,12 @@ def _read(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[s
 
 def _learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, learning: Learning) -> None:
     table = learning.structure.table
-    path = subject_path(metadata, table.name)
-    if path:
-        query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table.name, _SOURCE)})"
+    for path in subject_paths(metadata, table.name):
+        query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table.name, _SOURCE, path)})"
         owners = connection.sql(query).to_arrow_table().column(0)
         encoded = owners.combine_chunks().dictionary_encode()
-        learning.subjects = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        subjects = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        learning.subjects = (*learning.subjects, subjects)
     for column in table.columns:
         maker = learning.makers[column.name]
         if maker is Maker.REFERENCE:
@@ -183,12 +191,34 @@ def _learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, le
             if isinstance(codec, CategoryCodec) and not codec.values:
                 learning.makers[column.name] = Maker.PROVIDED
                 codec = PresenceCodec()
-        codes = codec.encode(values)
+        pseudonyms = _fit_pseudonyms(table, column, values, learning.subjects)
+        if pseudonyms:
+            learning.makers[column.name] = Maker.LEARNED
+            codec, codes = pseudonyms
+        else:
+            codes = codec.encode(values)
         if column.name in table.required:
             codes[codes == 0] = -1
         if learning.makers[column.name] is Maker.LEARNED or values.null_count:
             learning.codecs[column.name] = codec
             learning.variables[column_name(column.name)] = variable(codec, codes)
+
+
+def _fit_pseudonyms(
+    table: Table, column: Column, values: pa.ChunkedArray, subjects: Subjects
+) -> tuple[PseudonymCodec, Codes] | None:
+    """Ids that repeat without being a key or a reference: how they repeat is learned, what they are is not."""
+    if column.kind is not Kind.ID or any(column.name in key for key in table.keys):
+        return None
+    distinct = pc.count_distinct(values).as_py()
+    if not distinct or distinct > _HARDLY_REPEATED * (len(values) - values.null_count):
+        return None
+    if not (pa.types.is_integer(values.type) or pa.types.is_string(values.type)):
+        return None
+    texts = values.cast(pa.string())
+    known = fit_category(texts, subjects, threshold(table.name, column.name))
+    codec = PseudonymCodec(common=len(known.values), rare=max(distinct - len(known.values), 1))
+    return codec, known.encode(texts)
 
 
 def _fit_codec(values: pa.ChunkedArray, subjects: Subjects, k: int, kind: Kind) -> Codec:
@@ -295,7 +325,7 @@ def _depths(parent_of: Rows) -> tuple[Codes, int]:
 
 def _learn_quota(parent: Learning, child: str, number: int, parent_of: Rows, settings: BlockSettings) -> Quota:
     counts = np.bincount(parent_of[parent_of >= 0], minlength=parent.rows)
-    codec = fit_number(pa.chunked_array([pa.array(counts)]), None, K_SUBJECTS)
+    codec = fit_number(pa.chunked_array([pa.array(counts)]), (), K_SUBJECTS)
     codes = codec.encode(pa.chunked_array([pa.array(counts)]))
     inputs = {
         name: each for name, each in parent.variables.items() if name in visible(parent, role_name(child, number))
@@ -315,24 +345,19 @@ def _broken_values(connection: duckdb.DuckDBPyConnection, learning: Learning, ke
 def _find_public_keys(
     connection: duckdb.DuckDBPyConnection, parent: Learning, child: Learning, key: ForeignKey, parent_of: Rows
 ) -> None:
-    """Codes of reference data that k distinct subjects refer to are public: a test database keeps them."""
+    """Short codes of reference data that many distinct subjects refer to are public: a test database keeps them."""
     if len(key.columns) != 1 or parent.makers[key.parent_columns[0]] is not Maker.PROVIDED:
         return
     column = key.parent_columns[0]
     if parent.structure.table.column(column).kind is not Kind.ID:
         return
-    known = parent_of >= 0
-    if child.subjects is None:
-        support = np.bincount(parent_of[known], minlength=parent.rows)
-    else:
-        known &= child.subjects >= 0
-        span = int(child.subjects.max(initial=0)) + 1
-        pairs = np.unique(parent_of[known] * span + child.subjects[known])
-        support = np.bincount(pairs // span, minlength=parent.rows)
-    shared = np.flatnonzero(support >= threshold(parent.structure.table.name, column))
     values = _read(connection, parent.structure.table.name, [column])[0]
     if not (pa.types.is_integer(values.type) or pa.types.is_string(values.type)):
         return
+    _, shared_by = support(parent_of, parent.rows, child.subjects)
+    short = pc.less_equal(pc.utf8_length(values.cast(pa.string())), _LONGEST_CODE)
+    brief = pc.fill_null(short, fill_value=False).to_numpy(zero_copy_only=False)
+    shared = np.flatnonzero((shared_by >= _PUBLIC_FROM) & brief)
     kept = parent.public_keys.setdefault(column, {})
     kept.update(zip(shared.tolist(), values.take(pa.array(shared)).to_pylist(), strict=True))
 
@@ -414,7 +439,7 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     names: list[str] = []
     for name in (column_name(column) for column in columns):
         first = rules[name][0].inputs[0] if name in rules else name
-        names += [each for each in (first, name) if each not in names]
+        names += [each for each in dict.fromkeys((first, name)) if each not in names]
     names += [depth_name(learning.number(key)) for key in made.self_references]
     names += [reference_name(learning.number(key)) for key in made.deferred]
     if not made.lookup:
