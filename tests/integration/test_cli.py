@@ -152,8 +152,10 @@ def test_warnings_of_the_snapshot_are_shown(shop, cli):
 def test_a_database_without_people_is_said_so(shop, cli):
     said = "warning: no table seems to hold people"
     assert said not in cli("plan", shop.recipe).err
-    shop.change(tables={"customers": {"subject": False}})
+    shop.change(tables={"customers": {"exclude": True}})
     assert said in cli("plan", shop.recipe).err
+    shop.change(tables={"customers": {"exclude": True}, "orders": {"subject": False}})
+    assert said not in cli("plan", shop.recipe).err
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, ""), (1, ", 1 warning"), (2, ", 2 warnings")])
