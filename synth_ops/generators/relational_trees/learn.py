@@ -162,7 +162,7 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
 
 
 def threshold(table: str, column: str) -> int:
-    """How many distinct subjects must share a value: five, plus a draw that nobody outside can know to subtract."""
+    """How many distinct subjects must share a value: five to seven, always the same for a column."""
     return K_SUBJECTS + int(stream(0, "k", table, column).integers(0, 3))
 
 
