@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-pytest.register_assert_rewrite("synth_ops.testing.contracts")
+pytest.register_assert_rewrite("synth_ops.testing.contracts", "synth_ops.testing.generator_contract")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -15,7 +15,10 @@ from synth_ops.artifacts import TableData
 from synth_ops.errors import PublishError, PublishRefusedError
 from synth_ops.metadata import Check, Column, ForeignKey, Kind, Metadata, Table
 from synth_ops.ports import Progress, Target
+from synth_ops.testing.generator_contract import GeneratorContract
 from synth_ops.testing.warehouses import CANARIES, leaked_canaries, small_warehouse, small_warehouse_rows, write_table
+
+__all__ = ["GeneratorContract", "TargetContract", "TargetPlace"]
 
 Rows = Sequence[tuple[Any, ...]]
 

@@ -76,6 +76,8 @@ def group_parents(
     Returns:
         The group of every parent, and how many groups there are.
     """
+    if not parents:
+        return np.zeros(0, np.int32), 1
     known = parent_of >= 0
     counts = np.bincount(parent_of[known], minlength=parents)
     if single and int((counts >= k).sum()) <= MOST_SINGLE_PARENTS:

@@ -68,7 +68,7 @@ def _settle(drawing: TableDrawing) -> None:
     """Checks, self-references and keys, until none of them leaves out a row that another one counted on."""
     made = drawing.made
     _enforce(drawing)
-    while made.structure.self_references and made.rows:
+    while made.structure.self_references:
         for key in made.structure.self_references:
             drawing.refer_to_itself(key)
         before = made.rows

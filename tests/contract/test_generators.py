@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+
+from synth_ops.generators.relational_trees import RelationalTrees
+from synth_ops.testing.contracts import GeneratorContract
+
+
+class TestRelationalTrees(GeneratorContract):
+    @pytest.fixture
+    def generator(self):
+        return RelationalTrees()
