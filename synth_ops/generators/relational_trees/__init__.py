@@ -30,7 +30,7 @@ class RelationalTrees:
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn from a snapshot and write arrays and JSON into `folder`."""
         from synth_ops.generators.relational_trees.block import BlockSettings
-        from synth_ops.generators.relational_trees.learn import learn
+        from synth_ops.generators.relational_trees.learning.snapshot import learn
         from synth_ops.generators.relational_trees.model import save
 
         settings = BlockSettings(min_leaf=self._min_leaf, alpha=self._alpha)

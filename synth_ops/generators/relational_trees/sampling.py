@@ -10,8 +10,10 @@ import pyarrow as pa
 from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import TableData
 from synth_ops.errors import SampleError
-from synth_ops.generators.relational_trees.checks import enforce_checks
-from synth_ops.generators.relational_trees.draw import Made, TableDrawing
+from synth_ops.generators.relational_trees.drawing.checks import enforce_checks
+from synth_ops.generators.relational_trees.drawing.deferred import refer_later
+from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
+from synth_ops.generators.relational_trees.drawing.table import draw_table
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.structure import TableStructure, structure
 from synth_ops.metadata import Metadata
@@ -41,9 +43,7 @@ def sample_tables(
         progress(Progress(step="sample", item=name, done=number, total=len(structures)))
         made[name] = Made(structure=each, model=models[name], rows=0)
         drawing = TableDrawing(made[name], made, models=models, seed=seed, scale=scale)
-        drawing.draw()
-        drawing.provide()
-        _settle(drawing)
+        draw_table(drawing)
         if each.deferred:
             waiting.append(drawing)
         else:
@@ -52,7 +52,7 @@ def sample_tables(
     for drawing in waiting:
         before = drawing.made.rows
         for key in drawing.made.structure.deferred:
-            drawing.refer_later(key)
+            refer_later(drawing, key)
         enforce_checks(drawing)
         name = drawing.made.structure.table.name
         if drawing.made.rows != before:
@@ -62,25 +62,6 @@ def sample_tables(
             )
         written[name] = _write(drawing.made, folder)
     return {name: written[name] for name in metadata.table_names}
-
-
-def _settle(drawing: TableDrawing) -> None:
-    """Checks, self-references and keys, until none of them leaves out a row that another one counted on."""
-    made = drawing.made
-    _enforce(drawing)
-    while made.structure.self_references:
-        for key in made.structure.self_references:
-            drawing.refer_to_itself(key)
-        before = made.rows
-        _enforce(drawing)
-        if made.rows == before:
-            return
-
-
-def _enforce(drawing: TableDrawing) -> None:
-    enforce_checks(drawing)
-    drawing.unique_all()
-    enforce_checks(drawing)  # a key may have moved out of its CHECK; this does not move it again
 
 
 def _write(made: Made, folder: Path) -> TableData:

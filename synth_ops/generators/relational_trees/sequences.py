@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.names import POSITION, SIBLINGS, before_name
 from synth_ops.generators.relational_trees.tree import Codes
 
-POSITION, SIBLINGS = "sequence|position", "sequence|siblings"
 _MOST_POSITIONS = 64
 _LONGEST = 512
 _FEWEST_PER_PARENT = 1.5
@@ -32,11 +32,6 @@ class Order:
     before: Rows
     position: Rows
     siblings: Rows
-
-
-def before_name(name: str) -> str:
-    """The variable that holds what `name` was in the row before."""
-    return f"before|{name}"
 
 
 def find_order(parent_of: Rows, times: Codes) -> Order | None:

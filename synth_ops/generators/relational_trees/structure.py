@@ -64,6 +64,15 @@ class TableStructure:
         """Columns of any key of the table that no foreign key fills."""
         return frozenset(name for key in self.table.keys for name in key if self.makers[name] is not Maker.REFERENCE)
 
+    def filled_by(self, key: ForeignKey) -> set[str]:
+        """The columns that a foreign key fills and no other one."""
+        others = (each for each in self.table.foreign_keys if each != key)
+        return set(key.columns) - {name for other in others for name in other.columns}
+
+    def is_single(self, key: ForeignKey) -> bool:
+        """Whether a parent can have one child at most: the foreign key holds a key of the table."""
+        return any(set(unique) <= set(key.columns) for unique in self.table.keys)
+
 
 def structure(metadata: Metadata, rows: Mapping[str, int], schemas: Mapping[str, pa.Schema]) -> list[TableStructure]:
     """The tables in the order in which they are made.

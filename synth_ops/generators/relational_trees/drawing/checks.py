@@ -9,7 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synth_ops.errors import SampleError
-from synth_ops.generators.relational_trees.draw import Made, TableDrawing, _put
+from synth_ops.generators.relational_trees.drawing.references import pick_again
+from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
+from synth_ops.generators.relational_trees.drawing.values import put
+from synth_ops.generators.relational_trees.drawing.variables import redraw
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import Check
 from synth_ops.sql import connect, literal, quote
@@ -39,22 +42,22 @@ def _repair(drawing: TableDrawing, checks: Sequence[Check]) -> None:
     keys = {name for key in made.structure.table.keys for name in key}
     columns = dict.fromkeys(name for check in checks for name in check.columns)
     free = [name for name in columns if made.model.makers[name] is not Maker.REFERENCE and name not in keys]
-    movable = [key for key in made.structure.references if drawing.filled_by(key) & (columns.keys() - keys)]
+    movable = [key for key in made.structure.references if made.structure.filled_by(key) & (columns.keys() - keys)]
     broken = _any_violation(made, checks)
     for attempt in range(_ROUNDS):
         if not broken.any() or not (free or movable):
             return
         for key in movable:
-            drawing.pick_again(key, np.flatnonzero(broken), 100 + attempt)
+            pick_again(drawing, key, np.flatnonzero(broken), 100 + attempt)
             broken = _any_violation(made, checks)
-        drawing.redraw(np.flatnonzero(broken), free, 100 + attempt)
+        redraw(drawing, np.flatnonzero(broken), free, 100 + attempt)
         broken = _any_violation(made, checks)
     good = np.flatnonzero(~broken)
     if broken.any() and len(good):
         rows = np.flatnonzero(broken)
         donors = pa.array(drawing.stream("donors").choice(good, len(rows)))
         for name in free:
-            made.columns[name] = _put(made.columns[name], rows, made.columns[name].take(donors))
+            made.columns[name] = put(made.columns[name], rows, made.columns[name].take(donors))
     for check in checks:
         for _ in _remedies(made, check, [name for name in check.columns if name in free]):
             if not _violations(made, check).any():
@@ -75,7 +78,7 @@ def _remedies(made: Made, check: Check, free: Sequence[str]) -> Iterator[None]:
         for constant in _constants(check, made.model.schema.field(name).type):
             rows = np.flatnonzero(_violations(made, check))
             before = made.columns[name]
-            made.columns[name] = _put(before, rows, pa.repeat(constant, len(rows)))
+            made.columns[name] = put(before, rows, pa.repeat(constant, len(rows)))
             if _violations(made, check)[rows].all():
                 made.columns[name] = before
             yield
@@ -83,7 +86,7 @@ def _remedies(made: Made, check: Check, free: Sequence[str]) -> Iterator[None]:
         if name not in made.structure.table.required:
             rows = np.flatnonzero(_violations(made, check))
             column = made.columns[name]
-            made.columns[name] = _put(column, rows, pa.nulls(len(rows), column.type))
+            made.columns[name] = put(column, rows, pa.nulls(len(rows), column.type))
             yield
 
 

@@ -1,0 +1,1 @@
+"""Drawing: one table at a time, its parents first."""

@@ -1,0 +1,74 @@
+"""What a block may see: the parent's variables, and of many inputs the most telling ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.learning.state import Learning
+from synth_ops.generators.relational_trees.names import COLUMN, REFERENCE, reference_name, through
+from synth_ops.generators.relational_trees.tree import Codes
+
+_MOST_INPUTS = 40
+_MOST_CONTEXT = 16
+_SCREENING_ROWS = 10_000
+_SCREENING_BINS = 12
+
+
+def seen_through(tables: Mapping[str, Learning], learning: Learning, number: int, role: str) -> dict[str, Variable]:
+    """A parent's variables for every child row; code 0 where there is no parent."""
+    key = learning.structure.table.foreign_keys[number]
+    parent_of = learning.parents[number]
+    result = {}
+    for name in visible(tables[key.parent], role):
+        each = tables[key.parent].variables[name]
+        codes = np.where(parent_of >= 0, each.codes[np.maximum(parent_of, 0)], 0) if len(each.codes) else parent_of * 0
+        result[through(number, name)] = Variable(
+            codes=np.maximum(codes, 0).astype(np.int32), size=each.size, ordered=each.ordered
+        )
+    return result
+
+
+def visible(parent: Learning, role: str) -> list[str]:
+    """Which of a parent's variables a child may depend on: columns, references, and the role in this foreign key.
+
+    A lookup's rows keep their identity, but not their columns' values: of those, a child sees the role alone.
+    """
+    if parent.structure.lookup:
+        return [role] if role in parent.variables else []
+    late = {reference_name(parent.number(key)) for key in parent.structure.deferred}
+    names = [
+        name for name in parent.variables if name == role or (name.startswith((COLUMN, REFERENCE)) and name not in late)
+    ]
+    return sorted(names, key=lambda name: name != role)[:_MOST_CONTEXT]
+
+
+def most_telling(target: Variable, pool: Mapping[str, Variable], generator: np.random.Generator) -> list[str]:
+    """The inputs that share most information with the target, where there are too many to try."""
+    if len(pool) <= _MOST_INPUTS:
+        return list(pool)
+    rows = np.flatnonzero(target.codes >= 0)
+    if len(rows) > _SCREENING_ROWS:
+        rows = generator.choice(rows, _SCREENING_ROWS, replace=False)
+    wanted = _coarse(target.codes[rows])
+    information = {name: _mutual_information(_coarse(each.codes[rows]), wanted) for name, each in pool.items()}
+    best = sorted(pool, key=lambda name: -information[name])[:_MOST_INPUTS]
+    return [name for name in pool if name in best]
+
+
+def _coarse(codes: Codes) -> Codes:
+    distinct, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    if len(distinct) <= _SCREENING_BINS:
+        return inverse.astype(np.int32)
+    middle = (np.cumsum(counts) - counts / 2) * (_SCREENING_BINS / len(codes))
+    return np.minimum(middle.astype(np.int32), _SCREENING_BINS - 1)[inverse]
+
+
+def _mutual_information(one: Codes, other: Codes) -> float:
+    joint = np.bincount(one * _SCREENING_BINS + other, minlength=_SCREENING_BINS**2).reshape(_SCREENING_BINS, -1)
+    share = joint / max(joint.sum(), 1)
+    independent = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
+    seen = share > 0
+    return float((share[seen] * np.log(share[seen] / independent[seen])).sum())
