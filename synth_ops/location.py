@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from synth_ops.errors import RecipeError
+from synth_ops.server_url import parse_server_url, plugin_of
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SUFFIXES = {
@@ -28,7 +29,7 @@ class Location:
     """One source or target.
 
     Attributes:
-        scheme: The plug-in's name: `duckdb`, `sqlite`, `parquet`, `csv`, or another one's.
+        scheme: The plug-in's name: `duckdb`, `sqlite`, `parquet`, `csv`, `postgresql`, `mysql`, or another one's.
         path: For the built-in file schemes: the absolute path. None otherwise.
         url: What the user wrote, variables resolved: it may hold a secret, so it is never shown (see `label`).
         label: What may be shown, and written into a recipe: no user, password or query, and variables by their names.
@@ -45,7 +46,10 @@ class Location:
     @property
     def identity(self) -> str:
         """Where it is, to tell places apart by: it may hold what a variable stands for, so it is never shown."""
-        return f"{self.scheme}://{self.path}" if self.path else _without_secrets(self.url)
+        if self.path:
+            return f"{self.scheme}://{self.path}"
+        server = parse_server_url(self.url)
+        return server.identity if server else _without_secrets(self.url)
 
     @property
     def may_be_absolute(self) -> bool:
@@ -81,8 +85,9 @@ def parse_location(text: str, base: Path) -> Location:
     """Read a URL or a plain path.
 
     Args:
-        text: `duckdb:///relative.duckdb`, `duckdb:////absolute.duckdb`, `parquet:///folder`, or a plain path, whose
-            scheme follows from its suffix, its first bytes or its contents.
+        text: `duckdb:///relative.duckdb`, `duckdb:////absolute.duckdb`, `parquet:///folder`, the URL of a server
+            (`postgresql://user@host/database`, as libpq takes it), or a plain path, whose scheme follows from its
+            suffix, its first bytes or its contents.
         base: The folder that relative paths start from.
 
     Raises:
@@ -99,9 +104,10 @@ def parse_location(text: str, base: Path) -> Location:
         path = _absolute(base, resolved)
         return _file_location(_guess_scheme(path, text), path, resolved, text)
     scheme = scheme.lower()
-    if scheme.partition("+")[0] not in _FILE_SCHEMES:
-        plugin = scheme.partition("+")[0]
-        label = _label_of_variables(f"{plugin}://", text) or _without_secrets(resolved)
+    plugin = plugin_of(scheme)
+    if plugin not in _FILE_SCHEMES:
+        shown = _server_label(resolved)
+        label = _label_of_variables(f"{plugin}://", text) or shown
         return Location(scheme=plugin, path=None, url=resolved, label=label)
     if not rest.startswith("/"):
         raise RecipeError(
@@ -184,6 +190,16 @@ def _scheme_by_header(path: Path) -> str:
     if header.startswith(b"SQLite format 3"):
         return "sqlite"
     return "duckdb" if header[8:12] == b"DUCK" else ""
+
+
+def _server_label(url: str) -> str:
+    try:
+        server = parse_server_url(url)
+    except ValueError as error:  # its text holds nothing of the URL, which may hold a password
+        form = "scheme://user:password@host:port/database?option=value"
+        hint = f"write {form}; special characters in a password are percent-encoded"
+        raise RecipeError(f"a source or target is no URL of a server: {error}", hint) from None
+    return server.label if server else _without_secrets(url)
 
 
 def _without_secrets(url: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -31,13 +32,72 @@ def real_data() -> Path:
     return DATA
 
 
-@pytest.fixture(scope="session")
-def datasets() -> ModuleType:
-    """The module `tests/datasets.py`."""
-    spec = importlib.util.spec_from_file_location("synth_ops_test_datasets", REPOSITORY / "tests" / "datasets.py")
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"synth_ops_test_{name}", REPOSITORY / "tests" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def datasets() -> ModuleType:
+    """The module `tests/datasets.py`."""
+    return _module("datasets")
+
+
+@pytest.fixture(scope="session")
+def servers() -> ModuleType:
+    """The module `tests/servers.py`: start a server of the test's own, where a test is to stop or kill it."""
+    return _module("servers")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers):
+    """A PostgreSQL 18 that all tests share; it logs every statement."""
+    server = servers.PostgresServer(servers.wheel_postgresql())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def debian_postgres_server(servers):
+    """Debian's PostgreSQL (15), where it is installed."""
+    binaries = servers.debian_postgresql() or _absent("PostgreSQL", "postgresql")
+    server = servers.PostgresServer(binaries)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(servers):
+    """A MariaDB that all tests share; it logs every statement."""
+    if not servers.debian_mariadb():
+        _absent("MariaDB", "mariadb-server")
+    server = servers.MariaDBServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_database(postgres_server) -> Iterator[str]:
+    """The name of a fresh database on `postgres_server`."""
+    with postgres_server.database() as name:
+        yield name
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server) -> Iterator[str]:
+    """The name of a fresh database on `mariadb_server`."""
+    with mariadb_server.database() as name:
+        yield name
+
+
+def _absent(product: str, package: str) -> NoReturn:
+    """CI has every server; elsewhere a test that can't run says how it could."""
+    message = f"needs {product}: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,14 @@ _SQLITE_TYPES = {
     "mpaa_rating": "TEXT",
     "uuid": "TEXT",
     "timestamptz": "TIMESTAMP",
+}
+_MARIADB_TYPES = {
+    "bytea": "LONGBLOB",
+    "real": "FLOAT",
+    "text[]": "JSON",
+    "timestamp": "DATETIME(6)",
+    "timestamptz": "DATETIME(6)",
+    "uuid": "CHAR(36)",  # its own UUID takes only those that a standard's version made
 }
 
 
@@ -65,6 +76,51 @@ def load_sqlite(dataset: Path, path: Path) -> Path:
     return path
 
 
+def load_postgresql(dataset: Path, url: str) -> None:
+    """Fill an empty PostgreSQL database. The references are declared, and hold: they are not checked again."""
+    import psycopg
+
+    with psycopg.connect(url) as connection, tempfile.TemporaryDirectory() as folder:
+        connection.execute((dataset / "schema.sql").read_text(encoding="utf-8"))
+        connection.execute("SET session_replication_role = replica")
+        for name, facts in _tables(dataset).items():
+            selected = [_as_postgresql_text(column, each["pg"]) for column, each in facts["columns"].items()]
+            file = _write_csv(dataset / f"{name}.parquet", selected, Path(folder), null="")
+            columns = _names(list(facts["columns"]))
+            command = f"COPY {_quote(name)} ({columns}) FROM STDIN (FORMAT csv)"
+            with connection.cursor().copy(command) as copy, file.open("rb") as stream:
+                shutil.copyfileobj(stream, copy, 2**20)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+
+
+def load_mariadb(dataset: Path, **connection_arguments: Any) -> None:
+    """Fill an empty MariaDB database with a data set, with all foreign keys that hold, cyclic ones too."""
+    import pymysql
+
+    tables = _tables(dataset)
+    schema = (dataset / "schema.sql").read_text(encoding="utf-8")
+    enums = dict(re.findall(r"CREATE TYPE (\w+) AS (ENUM \([^)]*\));", schema))
+    connection = pymysql.connect(local_infile=True, autocommit=True, **connection_arguments)
+    with contextlib.closing(connection), connection.cursor() as cursor, tempfile.TemporaryDirectory() as folder:
+        cursor.execute("SET sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES', time_zone = '+00:00', foreign_key_checks = 0")
+        for name, facts in tables.items():
+            types = {column: _mariadb_type(column, facts, enums) for column in facts["columns"]}
+            cursor.execute(_create_table(name, facts, types, parents=set(tables)))
+            selected = [_as_mariadb_text(column, each["pg"]) for column, each in facts["columns"].items()]
+            file = _write_csv(dataset / f"{name}.parquet", selected, Path(folder), null="NULL")
+            blobs = [column for column, each in facts["columns"].items() if each["pg"] == "bytea"]
+            targets = ", ".join(f"@{place}" if c in blobs else _quote(c) for place, c in enumerate(facts["columns"]))
+            places = {column: place for place, column in enumerate(facts["columns"])}
+            settings = ", ".join(f"{_quote(column)} = unhex(@{places[column]})" for column in blobs)
+            cursor.execute(
+                f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE {_quote(name)} CHARACTER SET utf8mb4 "
+                f"FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' "
+                f"LINES TERMINATED BY '\\n' ({targets})" + (f" SET {settings}" if settings else "")
+            )
+            assert cursor.rowcount == facts["rows"], name
+
+
 def load_without_keys(dataset: Path, path: Path) -> Path:
     """Make a DuckDB file that declares nothing, as `CREATE TABLE ... AS` does."""
     with duckdb.connect(str(path)) as connection:
@@ -101,6 +157,44 @@ def _as_sqlite_value(column: str, pg: str) -> str:
     if pg.startswith("numeric"):
         return f"{name}::DOUBLE"
     return f"to_json({name})::VARCHAR" if pg.endswith("[]") else name
+
+
+def _write_csv(parquet: Path, selected: list[str], folder: Path, null: str) -> Path:
+    """Every value quoted but for NULL, times in UTC."""
+    file = folder / "rows.csv"
+    options = f"FORMAT csv, HEADER false, FORCE_QUOTE *, NULLSTR '{null}'"
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"COPY (SELECT {', '.join(selected)} FROM '{parquet}') TO '{file}' ({options})")
+    return file
+
+
+def _as_postgresql_text(column: str, pg: str) -> str:
+    name = _quote(column)
+    if pg == "bytea":
+        return f"'\\x' || hex({name})"
+    if pg.endswith("[]"):  # no element holds a quote
+        return f"'{{' || array_to_string(list_transform({name}, lambda x: '\"' || x || '\"'), ',') || '}}'"
+    return name
+
+
+def _as_mariadb_text(column: str, pg: str) -> str:
+    name = _quote(column)
+    if pg == "bytea":
+        return f"hex({name})"
+    if pg.endswith("[]"):
+        return f"to_json({name})"
+    if pg == "boolean":
+        return f"{name}::INTEGER"
+    return f"strftime({name}::TIMESTAMP, '%Y-%m-%d %H:%M:%S.%f')" if pg.startswith("timestamp") else name
+
+
+def _mariadb_type(column: str, facts: Mapping[str, Any], enums: Mapping[str, str]) -> str:
+    pg = facts["columns"][column]["pg"]
+    if pg != "text":
+        return enums.get(pg) or _MARIADB_TYPES.get(pg, pg)
+    keys = [facts["primary_key"] or [], *facts["unique"], *(key["columns"] for key in facts["foreign_keys"])]
+    return "VARCHAR(100)" if any(column in key for key in keys) else "LONGTEXT"  # a key takes no LONGTEXT
 
 
 def _create_table(name: str, facts: Mapping[str, Any], types: Mapping[str, str], parents: set[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from synth_ops.errors import RecipeError
 from synth_ops.location import Location, overlap, parse_location, resolve_variables
+from synth_ops.server_url import parse_server_url
 
 
 @pytest.mark.parametrize(
@@ -117,15 +118,84 @@ def test_secrets_are_never_shown(tmp_path, monkeypatch):
     for text in (
         "postgresql://bob:${PASSWORD}@db:5432/live?sslkey=${PASSWORD}",
         "postgresql+psycopg://bob:${PASSWORD}@db/live",
-        "postgresql://bob:${PASSWORD}@[db/live",
-        "postgresql://bob:${PASSWORD}@db:${PASSWORD}/live",
+        "postgres:///live?host=/run/pg&user=bob&password=${PASSWORD}",
+        "postgresql://bob:hunter2@one,two:5433/live?target_session_attrs=any",
+        "mysql://bob:hunter2@db/live?unix_socket=/run/mysqld.sock",
+        "mariadb://bob:hunter2@db/live",
+        "snowflake://bob:hunter2@account/live?warehouse=hunter2",
     ):
         location = parse_location(text, tmp_path)
-        assert location.scheme == "postgresql"
+        assert location.scheme == {"postgres": "postgresql", "mariadb": "mysql"}.get(
+            scheme := text.partition(":")[0].partition("+")[0], scheme
+        )
         assert location.path is None
         assert "hunter2" in location.url
         assert "hunter2" not in f"{location!r} {location} {location.label} {location.places}"
     assert parse_location("postgresql://bob@db:5432/live", tmp_path).label == "postgresql://db:5432/live"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://bob:hunter2@[db/live",
+        "postgresql://bob:hunter2@db:hunter2/live",
+        "postgresql://bob:hunter2/x@db/live",
+        "postgresql://bob:hunter2?x@db/live",
+        "mysql://bob:${PASSWORD}@db:x/live",
+    ],
+)
+def test_malformed_urls_of_servers(text, tmp_path, monkeypatch):
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    with pytest.raises(RecipeError, match="percent-encoded") as caught:
+        parse_location(text, tmp_path)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+class TestServerUrl:
+    @pytest.mark.parametrize(
+        ("url", "label"),
+        [
+            ("postgresql://", "postgresql:///"),
+            ("postgresql:///shop", "postgresql:///shop"),
+            ("postgres://ada:x@h/shop", "postgresql://h/shop"),
+            ("postgresql://h:1,i:2/s%20hop", "postgresql://h:1,i:2/s hop"),
+            ("postgresql://[2001:db8::1]:5433/shop", "postgresql://[2001:db8::1]:5433/shop"),
+            ("postgresql:///shop?host=/run/pg&port=5433", "postgresql:///shop?host=/run/pg&port=5433"),
+            ("postgresql://%2Frun%2Fpg/shop", "postgresql:///shop?host=/run/pg"),
+            ("postgresql://h/x?dbname=shop&host=a,b&port=1,2", "postgresql://a:1,b:2/shop"),
+            ("mysql://ada:x@h:3307/shop?charset=utf8mb4", "mysql://h:3307/shop"),
+            ("mariadb+pymysql://ada@localhost/shop?unix_socket=/run/my.sock", "mysql:///shop?unix_socket=/run/my.sock"),
+        ],
+    )
+    def test_labels_lead_to_the_same_place(self, url, label):
+        server = parse_server_url(url)
+        assert server.label == label
+        again = parse_server_url(label)
+        assert (again.hosts, again.database) == (server.hosts, server.database)
+
+    def test_parts(self):
+        server = parse_server_url("postgresql://a%40b:p%2Fw%3A@h/shop?sslmode=require&options=-c%20work_mem%3D1MB")
+        assert (server.user, server.password) == ("a@b", "p/w:")
+        assert server.options == {"sslmode": "require", "options": "-c work_mem=1MB"}
+        assert "p/w:" not in repr(server)
+        assert parse_server_url("duckdb:///x") is None
+
+    @pytest.mark.parametrize(
+        ("one", "other", "same"),
+        [
+            ("postgres://ada:x@H/shop", "postgresql://bob:y@h:5432/shop?sslmode=require", True),
+            ("postgresql:///?dbname=shop", "postgresql://localhost/shop", True),
+            ("postgresql://shop@localhost", "postgresql://localhost/shop", True),
+            ("postgresql://a,b/shop", "postgresql://b,a/shop", True),
+            ("postgresql://h/shop", "postgresql://h:5433/shop", False),
+            ("postgresql://h/shop", "postgresql://h/test", False),
+            ("mariadb://h/shop", "mysql://h:3306/shop", True),
+        ],
+    )
+    def test_identity(self, one, other, same):
+        assert (parse_server_url(one).identity == parse_server_url(other).identity) is same
 
 
 def test_variables():
