@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from synth_ops.artifacts import (
     ArtifactRef,
+    Basis,
     Evidence,
     FittedModel,
     GateReport,
@@ -143,17 +144,23 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         name: str(value) if isinstance(value, float) and not _is_finite(value) else value
         for name, value in asdict(outcome.evidence).items()
     }
-    return {"passed": outcome.passed, "evidence": {**evidence, "severity": outcome.evidence.severity.value}}
+    return {
+        "passed": outcome.passed,
+        "evidence": {**evidence, "severity": outcome.evidence.severity.value, "basis": outcome.evidence.basis.value},
+    }
 
 
 def _outcome_from_json(document: Mapping[str, Any]) -> Outcome:
-    numbers = ("value", "ci_low", "ci_high", "maximum", "minimum")
+    numbers = ("value", "ci_low", "ci_high", "maximum", "minimum", "reference")
     evidence: dict[str, Any] = {
         name: float(value) if name in numbers and isinstance(value, str) else value
         for name, value in document["evidence"].items()
     }
     return Outcome(
-        passed=document["passed"], evidence=Evidence(**{**evidence, "severity": Severity(evidence["severity"])})
+        passed=document["passed"],
+        evidence=Evidence(
+            **{**evidence, "severity": Severity(evidence["severity"]), "basis": Basis(evidence["basis"])}
+        ),
     )
 
 

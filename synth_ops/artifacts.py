@@ -109,6 +109,19 @@ class Severity(StrEnum):
     """It blocks the publication."""
     WARNING = "warning"
     """It is shown."""
+    INFO = "info"
+    """There is nothing to fail: a number to look at."""
+
+
+class Basis(StrEnum):
+    """Which data a number comes from."""
+
+    COPY = "copy"
+    """The copy that is to be published, against the whole snapshot."""
+    AUDIT = "audit"
+    """A copy made by a model that saw half of the subjects only, against these and against the others."""
+    SOURCE = "source"
+    """The snapshot, against an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +132,14 @@ class Evidence:
         check: The measure's name, which thresholds refer to: `integrity.foreign_key`, `privacy.identical_rows`, ...
         subject: What it was measured on, in names: `flights(dest) -> airports`, `flights.carrier`.
         value: The number that is judged.
-        n: How many rows, values or pairs it rests on.
+        n: How many rows, subjects, values or pairs it rests on.
         ci_low, ci_high: 95 % confidence interval, where sampling noise matters.
         maximum, minimum: The limits it is judged by (None: no limit on that side).
-        severity: What failing means.
+        severity: What failing means. A measure that has a limit for warning and one for blocking is judged twice.
         detail: One line for people, without values.
+        table: The table that it is about; empty for the whole database.
+        basis: Which data it comes from.
+        reference: What fresh real data would give: the null of a privacy measure, the ceiling of a fidelity one.
     """
 
     check: str
@@ -138,6 +154,9 @@ class Evidence:
     seed: int | None = None
     seconds: float = 0.0
     detail: str = ""
+    table: str = ""
+    basis: Basis = Basis.COPY
+    reference: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -215,7 +215,7 @@ def suite(
     output_folder: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("suites"),
     store: StorePath = None,
 ) -> None:
-    """Export the integrity suite of every table, as Great Expectations JSON to read and edit."""
+    """Export the integrity suite of every table and the limits of all measures: Great Expectations JSON, to edit."""
     from synth_ops.run import export_suites, open_store
     from synth_ops.terminal import output, watching
 

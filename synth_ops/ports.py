@@ -92,13 +92,34 @@ class Generator(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """Where a measure begins to warn, and where it blocks the publication.
+
+    Attributes:
+        warn, block: None: never.
+        at_most: Whether more is worse.
+    """
+
+    warn: float | None = None
+    block: float | None = None
+    at_most: bool = True
+
+    def is_stricter(self, limit: float | None, other: float | None) -> bool:
+        """Whether one limit lets less pass than another; None lets everything pass."""
+        if limit is None or other is None:
+            return limit is not None
+        return limit < other if self.at_most else limit > other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
     """What a check may look at.
 
     Attributes:
         snapshot: The real data.
         copy: The synthetic data.
-        thresholds: The user's limits, by check name; a check uses its own default where a name is missing.
+        thresholds: The limits that the user or the policy changed, by measure; a check uses its own default where a
+            name is missing.
         seed: For anything drawn at random.
         suites: The user's Great Expectations suites, by the file they came from; each names its table in
             `meta.synth_ops.table`.
@@ -106,7 +127,7 @@ class CheckContext:
 
     snapshot: Snapshot
     copy: SyntheticCopy
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, Threshold]
     seed: int
     suites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -116,8 +137,8 @@ class Check(Protocol):
 
     name: str
     version: str
-    thresholds: Mapping[str, float]
-    """Every limit it knows, with its default: what a recipe's `gate.thresholds` may name."""
+    thresholds: Mapping[str, Threshold]
+    """Every measure that can be given other limits, with the defaults: what a recipe's `gate.thresholds` may name."""
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Measure. Evidence holds names and numbers, never cell values."""

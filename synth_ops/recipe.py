@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -110,14 +111,33 @@ class TableRecipe(_Section):
     """Column settings, by column name."""
 
 
+class Policy(StrEnum):
+    """How strict a gate is."""
+
+    STANDARD = "standard"
+    """Every measure's own limits."""
+    STRICT = "strict"
+    """What the standard only warns of blocks."""
+    OFF_FOR_PRIVACY = "off-for-privacy"
+    """For data that is nobody's: privacy measures are shown and block nothing. Needs a reason."""
+
+
 class GateRecipe(_Section):
     """What a copy must pass before it may be published."""
 
+    policy: Policy = Policy.STANDARD
+    """`standard`; `strict`: what else is only a warning blocks; `off-for-privacy`: for data that is nobody's, with a
+    reason."""
+    reason: str = ""
+    """Why limits may be laxer than the policy's; the report prints it."""
     suites: tuple[str, ...] = ()
     """Great Expectations suites (JSON or YAML files, or folders of them) to run beside the built-in checks; a suite
-    exported by `synth-ops suite` replaces the built-in one of its table."""
+    exported by `synth-ops suite` replaces the built-in one of its table, or the limits of all measures."""
     thresholds: Mapping[str, FiniteFloat] = Field(default_factory=dict)
-    """Limits of single checks, by the name that the report shows, such as `fidelity.column_distance`."""
+    """Where single measures block (or warn, where they only do that), by the name that the report shows, such as
+    `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""
+    warnings: Mapping[str, FiniteFloat] = Field(default_factory=dict)
+    """Where single measures begin to warn."""
 
 
 class PublishRecipe(_Section):

@@ -21,7 +21,7 @@ from synth_ops.errors import (
     unforeseen,
 )
 from synth_ops.plan import STEPS
-from synth_ops.ports import Progress, ProgressListener, Source, Target
+from synth_ops.ports import Progress, ProgressListener, Source, Target, Threshold
 from synth_ops.recipe import Recipe
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
@@ -193,16 +193,19 @@ def generations(recipe: Recipe) -> Sequence[Generation]:
 def export_suites(
     recipe: Recipe, folder: Path, *, store: Store, progress: ProgressListener | None = None
 ) -> list[Path]:
-    """Write the integrity suite of every table as a Great Expectations suite file, to read and edit.
+    """Write the integrity suite of every table and the limits of all measures as Great Expectations suite files.
 
     Raises:
         SourceError: The snapshot that it follows from can't be taken.
     """
     from synth_ops.artifact_io import read_snapshot
     from synth_ops.checks.integrity import export_suites as export
+    from synth_ops.checks.measure_suite import export_limits
 
     snapshot = run_step(recipe, "snapshot", store=store, progress=progress).ref
-    return list(export(read_snapshot(store, snapshot), folder, scale=recipe.scale))
+    gate = _assemble_gate(recipe)
+    limits = {**_thresholds(gate.checks), **gate.thresholds}
+    return [*export(read_snapshot(store, snapshot), folder, scale=recipe.scale), export_limits(limits, folder)]
 
 
 _Made = tuple[ArtifactRef, bool, dict[str, Any]]
@@ -291,16 +294,27 @@ _RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressList
 def _assemble_gate(recipe: Recipe) -> Any:
     from synth_ops.checks.engine import judge
     from synth_ops.checks.integrity import load_suites
+    from synth_ops.checks.measure_suite import split_off_limits
     from synth_ops.report import write_report
     from synth_ops.steps.gate import Gate
+    from synth_ops.steps.thresholds import resolve
 
+    checks = {name: load(PluginKind.CHECK, name)() for name in names(PluginKind.CHECK)}
+    suites, edited = split_off_limits(load_suites([recipe.folder / path for path in recipe.gate.suites]))
     return Gate(
-        checks={name: load(PluginKind.CHECK, name)() for name in names(PluginKind.CHECK)},
+        checks=checks,
         judge=judge,
-        thresholds=recipe.gate.thresholds,
-        suites=load_suites([recipe.folder / path for path in recipe.gate.suites]),
+        thresholds=resolve(_thresholds(checks), recipe.gate, edited),
+        suites=suites,
         write_report=write_report,
+        policy=recipe.gate.policy.value,
+        reason=recipe.gate.reason,
     )
+
+
+def _thresholds(checks: Mapping[str, Any]) -> dict[str, Threshold]:
+    """Of every measure that there is."""
+    return {name: threshold for check in checks.values() for name, threshold in check.thresholds.items()}
 
 
 def _generator(name: str, settings: Mapping[str, Any]) -> Any:

@@ -26,7 +26,7 @@ _SHOWN_PROBLEMS = 3
 def judge(evidence: Sequence[Evidence]) -> list[Outcome]:
     """Judge every number by its limits, all in one validation of a one-row batch.
 
-    Fails closed: what is not a finite number, and what has no limit, does not pass.
+    Fails closed: what is not a finite number does not pass, nor does what has no limit, unless it is only to be shown.
 
     Returns:
         One outcome for each piece of evidence, in the same order.
@@ -52,7 +52,10 @@ def judge(evidence: Sequence[Evidence]) -> list[Outcome]:
         for result in _validate(frame, expectations, {"result_format": "BOOLEAN_ONLY"}):
             if result.success is True:
                 passed.add(result.expectation_config.kwargs["column"])
-    return [Outcome(evidence=each, passed=name in passed) for name, each in zip(names, evidence, strict=True)]
+    return [
+        Outcome(evidence=each, passed=name in passed or (each.severity is Severity.INFO and math.isfinite(each.value)))
+        for name, each in zip(names, evidence, strict=True)
+    ]
 
 
 def run_suite(

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from synth_ops import sql
-from synth_ops.artifacts import Evidence, Severity
+from synth_ops.artifacts import Evidence
 from synth_ops.checks.comparison import ComparedColumn, compare
 from synth_ops.checks.distances import Distance, histogram_distance, pair, rare_share, total_variation
+from synth_ops.checks.limits import judged
 from synth_ops.checks.suites import reference_name
 from synth_ops.checks.views import COPY, SOURCE, Views, limit, measured, open_views, view_sql
 from synth_ops.metadata import ForeignKey, Table
-from synth_ops.ports import CheckContext
+from synth_ops.ports import CheckContext, Threshold
 
 _COLUMN, _MEAN_COLUMN = "fidelity.column_distance", "fidelity.mean_column_distance"
 _PAIR, _MEAN_PAIR = "fidelity.pair_distance", "fidelity.mean_pair_distance"
@@ -29,12 +30,12 @@ class FidelityCheck:
 
     name = "fidelity"
     version = "1"
-    thresholds: Mapping[str, float] = {
-        _COLUMN: 0.15,
-        _MEAN_COLUMN: 0.20,
-        _PAIR: 0.25,
-        _MEAN_PAIR: 0.30,
-        _CARDINALITY: 0.90,
+    thresholds: Mapping[str, Threshold] = {
+        _COLUMN: Threshold(warn=0.15),
+        _MEAN_COLUMN: Threshold(block=0.20),
+        _PAIR: Threshold(warn=0.25),
+        _MEAN_PAIR: Threshold(block=0.30),
+        _CARDINALITY: Threshold(warn=0.90, at_most=False),
     }
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
@@ -49,14 +50,14 @@ class FidelityCheck:
                     check=_MEAN_COLUMN,
                     subject=table.name,
                 )
-                evidence.extend(found)
+                evidence.extend(replace(each, table=table.name) for each in found)
                 for key in table.foreign_keys:
                     found = measured(
-                        lambda table=table, key=key: [self._cardinality(views, table, key)],  # type: ignore[misc]
+                        lambda table=table, key=key: self._cardinality(views, table, key),  # type: ignore[misc]
                         check=_CARDINALITY,
                         subject=reference_name(table, key),
                     )
-                    evidence.extend(found)
+                    evidence.extend(replace(each, table=table.name) for each in found)
         return [replace(each, seed=context.seed) for each in evidence]
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
@@ -74,26 +75,27 @@ class FidelityCheck:
         worst = sorted(pairs, key=lambda named: named[1].allowance - named[1].value)[:_SHOWN_PAIRS]
         evidence = [
             *_judged(_COLUMN, single, limit(context, defaults, _COLUMN)),
-            _mean(_MEAN_COLUMN, table.name, single, limit(context, defaults, _MEAN_COLUMN)),
+            *_mean(_MEAN_COLUMN, table.name, single, limit(context, defaults, _MEAN_COLUMN)),
             *_judged(_PAIR, worst, limit(context, defaults, _PAIR)),
         ]
         if pairs:
-            evidence.append(_mean(_MEAN_PAIR, table.name, pairs, limit(context, defaults, _MEAN_PAIR)))
-        seconds = (time.perf_counter() - started) / len(evidence)
+            evidence += _mean(_MEAN_PAIR, table.name, pairs, limit(context, defaults, _MEAN_PAIR))
+        seconds = (time.perf_counter() - started) / max(len(evidence), 1)
         return [replace(each, seconds=seconds) for each in evidence]
 
-    def _cardinality(self, views: Views, table: Table, key: ForeignKey) -> Evidence:
+    def _cardinality(self, views: Views, table: Table, key: ForeignKey) -> list[Evidence]:
         source, copy = (_children(views, schema, table, key) for schema in (SOURCE, COPY))
         distance = histogram_distance(source, copy)
-        return Evidence(
+        evidence = Evidence(
             check=_CARDINALITY,
             subject=reference_name(table, key),
             value=1 - distance.value,
             n=distance.n,
-            minimum=max(limit(views.context, self.thresholds, _CARDINALITY) - distance.allowance, 0.0),
-            severity=Severity.WARNING,
             detail="children per parent, none included: 1 - Kolmogorov-Smirnov distance",
+            reference=1.0,
         )
+        threshold = limit(views.context, self.thresholds, _CARDINALITY)
+        return judged(evidence, threshold, allowance=distance.allowance, laxest=0.0)
 
 
 def _chosen_pairs(columns: Sequence[ComparedColumn], seed: str) -> list[tuple[ComparedColumn, ComparedColumn]]:
@@ -103,35 +105,25 @@ def _chosen_pairs(columns: Sequence[ComparedColumn], seed: str) -> list[tuple[Co
     return pairs if len(pairs) <= _PAIRS else random.Random(seed).sample(pairs, _PAIRS)  # noqa: S311  no secret
 
 
-def _judged(check: str, distances: Sequence[tuple[str, Distance]], maximum: float) -> list[Evidence]:
+def _judged(check: str, distances: Sequence[tuple[str, Distance]], threshold: Threshold) -> list[Evidence]:
     return [
-        Evidence(
-            check=check,
-            subject=subject,
-            value=distance.value,
-            n=distance.n,
-            maximum=maximum + distance.allowance,
-            severity=Severity.WARNING,
-            detail=_allowed(distance.allowance),
-        )
-        for subject, distance in distances
+        each for subject, distance in distances for each in _allowing(check, subject, distance, distance.n, threshold)
     ]
 
 
-def _mean(check: str, subject: str, distances: Sequence[tuple[str, Distance]], maximum: float) -> Evidence:
-    allowance = sum(distance.allowance for _, distance in distances) / len(distances)
-    return Evidence(
-        check=check,
-        subject=subject,
-        value=sum(distance.value for _, distance in distances) / len(distances),
-        n=len(distances),
-        maximum=maximum + allowance,
-        detail=_allowed(allowance),
+def _mean(check: str, subject: str, distances: Sequence[tuple[str, Distance]], threshold: Threshold) -> list[Evidence]:
+    value, allowance = (
+        sum(parts) / len(distances)
+        for parts in zip(*((distance.value, distance.allowance) for _, distance in distances), strict=True)
     )
+    mean = Distance(value=value, allowance=allowance, n=len(distances))
+    return _allowing(check, subject, mean, mean.n, threshold)
 
 
-def _allowed(allowance: float) -> str:
-    return f"the limit allows {allowance:.3f} for sampling noise"
+def _allowing(check: str, subject: str, distance: Distance, n: int, threshold: Threshold) -> list[Evidence]:
+    detail = f"the limit allows {distance.allowance:.3f} for sampling noise"
+    evidence = Evidence(check=check, subject=subject, value=distance.value, n=n, detail=detail, reference=0.0)
+    return judged(evidence, threshold, allowance=distance.allowance)
 
 
 def _children(views: Views, schema: str, table: Table, key: ForeignKey) -> dict[float, int]:

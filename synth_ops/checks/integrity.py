@@ -14,6 +14,7 @@ from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity
 from synth_ops.checks.compile import Measure, compile_expectation
 from synth_ops.checks.engine import run_suite, severity_of, subject_of
+from synth_ops.checks.limits import judged
 from synth_ops.checks.suites import (
     ROW_BAND,
     Suite,
@@ -28,7 +29,7 @@ from synth_ops.checks.suites import (
 )
 from synth_ops.checks.views import COPY, SOURCE, Views, failed, limit, measured, open_views, view_sql
 from synth_ops.metadata import ForeignKey, Orphans, Table
-from synth_ops.ports import CheckContext
+from synth_ops.ports import CheckContext, Threshold
 
 __all__ = ["IntegrityCheck", "export_suites", "load_suites", "suite_for"]
 
@@ -41,7 +42,7 @@ class IntegrityCheck:
 
     name = "integrity"
     version = "1"
-    thresholds: Mapping[str, float] = {_ROW_COUNT: ROW_BAND, _ORPHANS: 0.02}
+    thresholds: Mapping[str, Threshold] = {_ROW_COUNT: Threshold(block=ROW_BAND), _ORPHANS: Threshold(block=0.02)}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Count the violations of every constraint.
@@ -51,7 +52,9 @@ class IntegrityCheck:
         """
         refuse_misplaced(context.suites, context.snapshot.metadata)
         with open_views(context) as views:
-            evidence = [each for table in views.metadata.tables for each in self._table(views, table)]
+            evidence = [
+                replace(each, table=table.name) for table in views.metadata.tables for each in self._table(views, table)
+            ]
         return [*evidence, *_surplus_tables(context)]
 
     def _table(self, views: Views, table: Table) -> Iterator[Evidence]:
@@ -61,16 +64,16 @@ class IntegrityCheck:
         own = [suite for suite in views.context.suites.values() if table_of(suite) == table.name]
         if not any(replaces_builtin(suite) for suite in own):
             rows, band = views.context.snapshot.tables[table.name].rows, views.context.thresholds.get(_ROW_COUNT)
-            own.insert(0, suite_for(table, rows, band, views.context.copy.scale))
+            own.insert(0, suite_for(table, rows, band.block if band else None, views.context.copy.scale))
         for suite in own:
             yield from _run(views, table, suite)
         yield _types(views, table)
         for key in table.foreign_keys:
             if key.orphans is Orphans.KEEP:
-                maximum = limit(views.context, self.thresholds, _ORPHANS)
+                threshold = limit(views.context, self.thresholds, _ORPHANS)
                 subject = reference_name(table, key)
                 yield from measured(
-                    lambda key=key, maximum=maximum: [_kept_orphans(views, table, key, maximum)],  # type: ignore[misc]
+                    lambda key=key, threshold=threshold: _kept_orphans(views, table, key, threshold),  # type: ignore[misc]
                     check=_ORPHANS,
                     subject=subject,
                 )
@@ -174,7 +177,7 @@ def _types(views: Views, table: Table) -> Evidence:
     )
 
 
-def _kept_orphans(views: Views, table: Table, key: ForeignKey, maximum: float) -> Evidence:
+def _kept_orphans(views: Views, table: Table, key: ForeignKey, threshold: Threshold) -> list[Evidence]:
     """By how much the share of broken references differs from the source's."""
     shares, counts = [], []
     for schema in (COPY, SOURCE):
@@ -184,14 +187,14 @@ def _kept_orphans(views: Views, table: Table, key: ForeignKey, maximum: float) -
         total = views.number(f"SELECT count(*) FROM {child} WHERE {present}")
         shares.append(orphans / total if total else 0.0)
         counts.append(int(total))
-    return Evidence(
+    evidence = Evidence(
         check=_ORPHANS,
         subject=reference_name(table, key),
         value=shares[0] - shares[1],
         n=counts[0],
-        maximum=maximum,
         detail=f"broken references: {shares[0]:.2%} in the copy, {shares[1]:.2%} in the source",
     )
+    return judged(evidence, threshold)
 
 
 def _surplus_tables(context: CheckContext) -> list[Evidence]:

@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from synth_ops import sql
-from synth_ops.artifacts import Evidence, Severity
+from synth_ops.artifacts import Evidence
+from synth_ops.checks.limits import judged
 from synth_ops.checks.rarity import referred_rows
 from synth_ops.checks.views import COPY, SOURCE, Views, view_sql
 from synth_ops.metadata import Column, ForeignKey, Kind, Orphans, Table
+from synth_ops.ports import Threshold
 
 _LEAKED, _KEYS = "privacy.leaked_values", "privacy.key_overlap"
 _OVERLAP, _COPIED = "privacy.value_overlap", "privacy.copied_values"
-LEAK_LIMITS: Mapping[str, float] = {_LEAKED: 0.0, _KEYS: 0.5, _OVERLAP: 0.5, _COPIED: 0.95}
+LEAK_LIMITS: Mapping[str, Threshold] = {
+    _LEAKED: Threshold(block=0.0),
+    _KEYS: Threshold(warn=0.5),
+    _OVERLAP: Threshold(warn=0.5),
+    _COPIED: Threshold(block=0.95),
+}
 """A count; shares of the copy's distinct values."""
 
 _GUARDED = frozenset({Kind.PII, Kind.TEXT, Kind.ID, Kind.MEDIA})
@@ -55,27 +62,24 @@ class _Share:
     value: float
     n: int
 
-    def judged(self, check: str, maximum: float, severity: Severity) -> list[Evidence]:
+    def judged(self, check: str, threshold: Threshold, allowance: float = 0.0) -> list[Evidence]:
         """Nothing where there are too few values to tell."""
         if self.n < _MIN_DISTINCT:
             return []
-        return [
-            Evidence(
-                check=check,
-                subject=self.subject,
-                value=self.value,
-                n=self.n,
-                maximum=min(maximum, _ALL),
-                severity=severity,
-                detail="share of the copy's distinct values that the source has, too",
-            )
-        ]
+        evidence = Evidence(
+            check=check,
+            subject=self.subject,
+            value=self.value,
+            n=self.n,
+            detail="share of the copy's distinct values that the source has, too",
+        )
+        return judged(evidence, threshold, allowance=allowance, laxest=_ALL)
 
-    def overlaps(self, limits: Mapping[str, float], crowded: float = 0.0) -> list[Evidence]:
+    def overlaps(self, limits: Mapping[str, Threshold], crowded: float = 0.0) -> list[Evidence]:
         """Many are shown; nearly all of them block."""
         return [
-            *self.judged(_OVERLAP, limits[_OVERLAP] + crowded, Severity.WARNING),
-            *self.judged(_COPIED, limits[_COPIED] + crowded, Severity.CRITICAL),
+            *self.judged(_OVERLAP, limits[_OVERLAP], crowded),
+            *self.judged(_COPIED, limits[_COPIED], crowded),
         ]
 
 
@@ -93,7 +97,7 @@ class _Search:
     real: str
     copied: str
     secret: str
-    limits: Mapping[str, float]
+    limits: Mapping[str, Threshold]
     is_key: bool
 
     def count(self, public: str = "") -> _Counts:
@@ -124,33 +128,33 @@ class _Search:
             return math.inf
         return max(_format_space(values), 1.0)
 
-    def leaked(self, counts: _Counts, chance: float) -> Evidence:
+    def leaked(self, counts: _Counts, chance: float) -> list[Evidence]:
         """The secrets found, against those that may be chance."""
         allowed = math.floor(chance + 3 * math.sqrt(chance))
-        return Evidence(
+        evidence = Evidence(
             check=_LEAKED,
             subject=self.subject,
             value=float(counts.secrets_found),
             n=counts.secrets,
-            maximum=max(self.limits[_LEAKED], float(allowed)),
             detail="real values found in the copy" + (f"; {allowed} may be chance" if allowed else ""),
         )
+        return judged(evidence, self.limits[_LEAKED], allowance=float(allowed))
 
     def key_overlap(self, found: int, total: int) -> list[Evidence]:
         """A warning where many keys are real ones, but for counters (`A-0001`, `A-0002`), which can't be others."""
         if not found or self._is_counter():
             return []
         share = _Share(subject=self.subject, value=found / max(total, 1), n=total)
-        return share.judged(_KEYS, self.limits[_KEYS], Severity.WARNING)
+        return share.judged(_KEYS, self.limits[_KEYS])
 
     def value_overlap(self, counts: _Counts, *, small_list: bool) -> list[Evidence]:
         """The share of real ones among short values, with allowance for formats that have few values at all."""
         share = _Share(subject=self.subject, value=counts.others_found / max(counts.others, 1), n=counts.others)
         crowded = 0.0
-        if share.value > self.limits[_OVERLAP]:
+        if share.value > (self.limits[_OVERLAP].warn or 0.0):
             crowded = min(counts.others_source / self.space(f"NOT {self.secret}"), 1.0)
         if small_list:
-            return share.judged(_COPIED, self.limits[_COPIED] + crowded, Severity.WARNING)
+            return share.judged(_COPIED, Threshold(warn=self.limits[_COPIED].block), crowded)
         return share.overlaps(self.limits, crowded)
 
     def _is_counter(self) -> bool:
@@ -180,7 +184,7 @@ def guarded_columns(table: Table) -> list[Column]:
     return [column for column in table.columns if guarded(column)]
 
 
-def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str, float]) -> list[Evidence]:
+def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """Look for a column's real values in the copy."""
     is_key = column.kind not in (Kind.PII, Kind.TEXT, Kind.MEDIA)
     search = _Search(
@@ -200,7 +204,7 @@ def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str
         chance = counts.secrets * counts.secrets_source / search.space(search.secret)
     if is_key and chance >= 1:  # keys of so short a format meet real ones whatever is done
         return search.key_overlap(counts.secrets_found + counts.others_found, counts.secrets + counts.others)
-    evidence = [search.leaked(counts, chance)]
+    evidence = search.leaked(counts, chance)
     if is_key:
         evidence += search.key_overlap(counts.others_found, counts.others)
     if column.kind is Kind.PII and column.provider not in _ENUMERATIONS:
@@ -208,7 +212,7 @@ def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str
     return evidence
 
 
-def person_leaks(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
+def person_leaks(views: Views, table: Table, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """Look for real combinations of all of a table's PII columns (first name and last name) in the copy."""
     columns = [column.name for column in guarded_columns(table) if column.kind is Kind.PII]
     if len(columns) < 2:  # noqa: PLR2004  one column is looked at by itself

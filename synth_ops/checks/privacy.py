@@ -11,7 +11,7 @@ from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, p
 from synth_ops.checks.rarity import IDENTICAL_ROWS, RARITY_LIMITS, extremes, identical_rows, rare_categories
 from synth_ops.checks.views import Views, failed, is_text, learned_columns, measured, open_views
 from synth_ops.metadata import Table
-from synth_ops.ports import CheckContext
+from synth_ops.ports import CheckContext, Threshold
 
 _Measurement = tuple[str, str, Callable[[], Sequence[Evidence]]]
 
@@ -21,7 +21,7 @@ class PrivacyCheck:
 
     name = "privacy"
     version = "1"
-    thresholds: Mapping[str, float] = {**LEAK_LIMITS, **RARITY_LIMITS}
+    thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Measure every table that the copy holds."""
@@ -30,14 +30,16 @@ class PrivacyCheck:
             for table in views.metadata.tables:
                 if table.name not in views.copy or table.name not in views.source:
                     evidence.append(
-                        failed(check=IDENTICAL_ROWS, subject=table.name, reason="the table can't be read on both sides")
+                        failed(check=IDENTICAL_ROWS, table=table.name, reason="the table can't be read on both sides")
                     )
                     continue
                 for check, subject, measure in self._measurements(views, table):
                     started = time.perf_counter()
                     found = measured(measure, check=check, subject=subject)
                     seconds = (time.perf_counter() - started) / max(len(found), 1)
-                    evidence.extend(replace(each, seconds=seconds, seed=context.seed) for each in found)
+                    evidence.extend(
+                        replace(each, seconds=seconds, seed=context.seed, table=table.name) for each in found
+                    )
         return evidence
 
     def _measurements(self, views: Views, table: Table) -> list[_Measurement]:
@@ -55,7 +57,7 @@ class PrivacyCheck:
             (
                 "privacy.rare_categories",
                 f"{table.name}.{column.name}",
-                lambda column=column: [rare_categories(views, table, column, limits)],  # type: ignore[misc]
+                lambda column=column: rare_categories(views, table, column, limits),  # type: ignore[misc]
             )
             for column in learned_columns(table)
             if is_text(column)

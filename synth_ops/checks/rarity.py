@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from synth_ops import sql
-from synth_ops.artifacts import Evidence, Severity
+from synth_ops.artifacts import Evidence
+from synth_ops.checks.limits import judged
 from synth_ops.checks.views import (
     COPY,
     SOURCE,
@@ -20,11 +21,16 @@ from synth_ops.checks.views import (
     view_sql,
 )
 from synth_ops.metadata import Column, ForeignKey, Metadata, Table
+from synth_ops.ports import Threshold
 from synth_ops.sql import K_SUBJECTS
 
 IDENTICAL_ROWS = "privacy.identical_rows"
 _RARE, _EXTREMES = "privacy.rare_categories", "privacy.extremes"
-RARITY_LIMITS: Mapping[str, float] = {_RARE: 0.0, _EXTREMES: 0.0, IDENTICAL_ROWS: 0.005}
+RARITY_LIMITS: Mapping[str, Threshold] = {
+    _RARE: Threshold(block=0.0),
+    _EXTREMES: Threshold(block=0.0),
+    IDENTICAL_ROWS: Threshold(warn=0.0, block=0.005),
+}
 """Counts; for identical rows the share of rows allowed above what the source itself shows."""
 _MIN_COLUMNS = 3
 _RUNNING_SHARE = 0.9
@@ -34,7 +40,7 @@ _SIGMAS = 3
 _TEXT_LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 
-def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[str, float]) -> Evidence:
+def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """How many values of the copy fewer than k subjects of the source have.
 
     Values that a CHECK lists are public, and so are those of rows that k subjects refer to (an airport, a product).
@@ -50,17 +56,17 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
     count = views.number(found)
     if count and public:
         count = views.number(f"{found} AND v NOT IN (SELECT v FROM ({public}) AS p(v) WHERE v IS NOT NULL)")
-    return Evidence(
+    evidence = Evidence(
         check=_RARE,
         subject=f"{table.name}.{column.name}",
         value=count,
         n=int(views.number(total)),
-        maximum=limits[_RARE],
         detail=f"values of the copy that fewer than {K_SUBJECTS} subjects of the source have",
     )
+    return judged(evidence, limits[_RARE])
 
 
-def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
+def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """How many of the copy's values lie where fewer than k of the source's subjects do, at either end.
 
     Whole numbers inside a wider key count rows; they go as far as it takes to tell the copy's rows apart.
@@ -92,21 +98,21 @@ def extremes(views: Views, table: Table, limits: Mapping[str, float]) -> list[Ev
         f"SELECT {beyond} FROM (SELECT {bounds} FROM ({_subject_ends(views.metadata, table, columns)})) "
         f"LEFT JOIN (SELECT {values} FROM {view_sql(COPY, table.name)}) ON true"
     )
-    return [
+    measured = [
         Evidence(
             check=_EXTREMES,
             subject=f"{table.name}.{column.name}",
             value=float(count),
             n=int(subjects),
-            maximum=limits[_EXTREMES],
             detail=f"values of the copy between those of the {k - 1} subjects at either end of the source",
         )
         for column, count, subjects in zip(columns, found[::2], found[1::2], strict=True)
         if subjects is not None and subjects >= _FEWEST_SUBJECTS
     ]
+    return [each for evidence in measured for each in judged(evidence, limits[_EXTREMES])]
 
 
-def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> list[Evidence]:
+def identical_rows(views: Views, table: Table, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """The share of the copy's rows that equal a real one, beside how often two real subjects have equal rows.
 
     Rows of few and common values are equal by chance. Where the plain comparison does not pass, the share that chance
@@ -130,19 +136,18 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, float]) -> l
     if same / n > usual + _SIGMAS * error:
         usual = max(usual, _by_chance(views, rows, key, columns))
     passing = usual + _SIGMAS * error
-    blocking = max(_WARN_FACTOR * usual, passing) + limits[IDENTICAL_ROWS]
-    judged = ((Severity.WARNING, passing), (Severity.CRITICAL, blocking))
+    evidence = Evidence(
+        check=IDENTICAL_ROWS,
+        subject=table.name,
+        value=same / n,
+        n=n,
+        detail=f"on {len(columns)} columns; {usual:.2%} are to be expected without any copying",
+        reference=usual,
+    )
+    warn, block = (Threshold(warn=limits[IDENTICAL_ROWS].warn), Threshold(block=limits[IDENTICAL_ROWS].block))
     return [
-        Evidence(
-            check=IDENTICAL_ROWS,
-            subject=table.name,
-            value=same / n,
-            n=n,
-            maximum=min(maximum, 1.0),
-            severity=severity,
-            detail=f"on {len(columns)} columns; {usual:.2%} are to be expected without any copying",
-        )
-        for severity, maximum in judged
+        *judged(evidence, warn, allowance=passing, laxest=1.0),
+        *judged(evidence, block, allowance=max(_WARN_FACTOR * usual, passing), laxest=1.0),
     ]
 
 

@@ -14,7 +14,7 @@ from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity, TableData
 from synth_ops.errors import refuse_interruption
 from synth_ops.metadata import Column, Kind, Metadata, Table, subject_path
-from synth_ops.ports import CheckContext
+from synth_ops.ports import CheckContext, Threshold
 
 SOURCE, COPY = "source", "copy"
 SAMPLE_ROWS = 100_000
@@ -118,8 +118,8 @@ def stands_alone(metadata: Metadata, table: str) -> bool:
     return not subject_path(metadata, table)
 
 
-def limit(context: CheckContext, defaults: Mapping[str, float], name: str) -> float:
-    """The user's limit of a measure, or its default."""
+def limit(context: CheckContext, defaults: Mapping[str, Threshold], name: str) -> Threshold:
+    """The user's threshold of a measure, or its default."""
     return context.thresholds.get(name, defaults[name])
 
 
@@ -132,10 +132,21 @@ def measured(measure: Callable[[], Sequence[Evidence]], *, check: str, subject: 
         return [failed(check=check, subject=subject, reason=type(error).__name__)]
 
 
-def failed(*, check: str, subject: str, reason: str, severity: Severity = Severity.CRITICAL) -> Evidence:
-    """Evidence that never passes."""
+def failed(
+    *, check: str, reason: str, subject: str = "", table: str = "", severity: Severity = Severity.CRITICAL
+) -> Evidence:
+    """Evidence that never passes, on a table or on what else is named."""
     detail = f"could not be measured: {reason}"
-    return Evidence(check=check, subject=subject, value=math.nan, n=0, maximum=0.0, severity=severity, detail=detail)
+    return Evidence(
+        check=check,
+        subject=subject or table,
+        value=math.nan,
+        n=0,
+        maximum=0.0,
+        severity=severity,
+        detail=detail,
+        table=table,
+    )
 
 
 def _register(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from synth_ops.artifact_io import REPORT_FILE, outcome_to_json, read_copy, read_
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, GateReport, Outcome, Severity
 from synth_ops.errors import RecipeError, refuse_interruption
 from synth_ops.fingerprint import fingerprint
-from synth_ops.metadata import did_you_mean
-from synth_ops.ports import Check, CheckContext, Progress, ProgressListener
+from synth_ops.ports import Check, CheckContext, Progress, ProgressListener, Threshold
 from synth_ops.store import Store
 
 Judge = Callable[[Sequence[Evidence]], list[Outcome]]
@@ -29,21 +28,25 @@ class Gate:
     Attributes:
         checks: The plug-ins, by name.
         judge: Turns evidence into outcomes.
-        thresholds: The recipe's limits, by measure.
+        thresholds: The limits that differ from the measures' own.
+        policy, reason: As the recipe has them, for the report.
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
     """
 
     checks: Mapping[str, Check]
     judge: Judge
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, Threshold]
     suites: Mapping[str, Mapping[str, Any]]
     write_report: ReportWriter
+    policy: str = "standard"
+    reason: str = ""
 
     def ref(self, copy: ArtifactRef) -> ArtifactRef:
         """The id that this gate's report on a copy has: other checks, limits or suites make another one."""
         checks = {name: check.version for name, check in sorted(self.checks.items())}
-        inputs = ("report", __version__, copy.id, checks, dict(self.thresholds), dict(self.suites))
+        limits = {name: asdict(threshold) for name, threshold in self.thresholds.items()}
+        inputs = ("report", __version__, copy.id, checks, limits, dict(self.suites), self.policy, self.reason)
         return ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(*inputs))
 
 
@@ -52,11 +55,7 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
 
     Returns:
         The report, and whether it was there already.
-
-    Raises:
-        RecipeError: A threshold names no measure.
     """
-    _refuse_unknown_thresholds(gate)
     ref = gate.ref(copy_ref)
     if store.exists(ref):
         return read_report(store, ref), True
@@ -83,7 +82,7 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
             outcomes=outcomes,
             verdict=verdict,
             generator=model.body["generator"],
-            settings_summary={"seed": copy.seed, "scale": copy.scale, **dict(gate.thresholds)},
+            settings_summary={"seed": copy.seed, "scale": copy.scale, **_policy_summary(gate)},
         )
         if written.name != REPORT_FILE:
             written.rename(folder / REPORT_FILE)
@@ -111,8 +110,14 @@ def _evaluate(name: str, check: Check, context: CheckContext) -> Sequence[Eviden
         ]
 
 
-def _refuse_unknown_thresholds(gate: Gate) -> None:
-    known = sorted({name for check in gate.checks.values() for name in check.thresholds})
-    unknown = [f"{name!r}{did_you_mean(name, known)}" for name in gate.thresholds if name not in known]
-    if unknown:
-        raise RecipeError(f"gate.thresholds names no measure {', '.join(unknown)}", f"known: {', '.join(known)}")
+def _policy_summary(gate: Gate) -> dict[str, str]:
+    """The policy and its reason, and what differs from it, in words."""
+    limits = {
+        name: " ".join(
+            f"{level}s at {limit:g}"
+            for level, limit in (("warn", each.warn), ("block", each.block))
+            if limit is not None
+        )
+        for name, each in gate.thresholds.items()
+    }
+    return {"policy": gate.policy, **({"reason": gate.reason} if gate.reason else {}), **limits}

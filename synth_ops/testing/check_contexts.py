@@ -11,7 +11,7 @@ from typing import Any
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot, SyntheticCopy
 from synth_ops.metadata import Column, Kind, Metadata, Table
-from synth_ops.ports import CheckContext
+from synth_ops.ports import CheckContext, Threshold
 from synth_ops.testing.warehouses import SMALL_WAREHOUSE, small_warehouse_rows, write_table
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -25,7 +25,7 @@ def check_context(
     *,
     metadata: Metadata = SMALL_WAREHOUSE,
     customers: int = 400,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Mapping[str, Threshold] | None = None,
     suites: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> CheckContext:
     """The small warehouse beside a clean copy.

@@ -35,7 +35,11 @@ def test_it_names_itself_and_its_limits(check):
     assert check.name in CHECKS
     assert check.version
     assert all(name.startswith(f"{check.name}.") for name in check.thresholds)
-    assert all(math.isfinite(value) for value in check.thresholds.values())
+    for threshold in check.thresholds.values():
+        limits = [limit for limit in (threshold.warn, threshold.block) if limit is not None]
+        assert limits
+        assert all(math.isfinite(limit) for limit in limits)
+        assert not (len(limits) == 2 and threshold.is_stricter(threshold.block, threshold.warn))
 
 
 def test_its_evidence_is_names_and_numbers(check, tmp_path):
@@ -45,7 +49,7 @@ def test_its_evidence_is_names_and_numbers(check, tmp_path):
         assert isinstance(each, Evidence)
         assert each.check.startswith(f"{check.name}.")
         assert each.subject
-        assert each.minimum is not None or each.maximum is not None
+        assert each.severity is Severity.INFO or each.minimum is not None or each.maximum is not None
         assert "\n" not in each.detail
 
 
@@ -71,8 +75,15 @@ def test_a_missing_table_fails_closed(check, tmp_path):
 
 def test_the_users_limits_count(check, tmp_path):
     context = check_context(tmp_path, lambda rows: rows["order_tags"].pop())
-    lax = dataclasses.replace(context, thresholds={name: value + 0.01 for name, value in check.thresholds.items()})
+    lax = dataclasses.replace(context, thresholds={name: _moved(each) for name, each in check.thresholds.items()})
     assert _limits(check, lax) != _limits(check, context)
+
+
+def _moved(threshold):
+    levels = {level: getattr(threshold, level) for level in ("warn", "block")}
+    return dataclasses.replace(
+        threshold, **{level: limit + 0.01 for level, limit in levels.items() if limit is not None}
+    )
 
 
 def _limits(check, context):

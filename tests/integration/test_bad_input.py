@@ -492,7 +492,7 @@ def test_a_tampered_artifact(shop, refused, pattern, seed):
     if pattern.startswith("snapshot"):
         shutil.rmtree(one(shop.store, "model/*"))
     if pattern.startswith("copy"):
-        shop.change(gate={"thresholds": {"privacy.extremes": 1}})
+        shop.change(gate={"thresholds": {"privacy.extremes": 1}, "reason": "a test"})
     line = refused(1, "--seed", seed)
     assert "was changed after it was written" in line
     assert "delete" in line
@@ -532,7 +532,7 @@ def test_an_edited_memo_is_not_believed(shop, cli):
 def test_deleting_what_was_tampered_with_helps(shop, refused, cli):
     file = one(shop.store, "copy/*/tables/orders/*.parquet")
     tamper(file, flip)
-    shop.change(gate={"thresholds": {"privacy.extremes": 1}})
+    shop.change(gate={"thresholds": {"privacy.extremes": 1}, "reason": "a test"})
     line = refused(1)
     place = Path(line.split("delete ")[1].split(" and run again")[0])
     shutil.rmtree(place)

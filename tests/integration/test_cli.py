@@ -330,7 +330,7 @@ def test_plan_shows_tables_in_order_with_keys_and_kinds(shop, cli):
 def test_an_exported_suite_tightened_by_hand_blocks(shop, cli):
     assert cli("suite", shop.recipe, "-o", shop.folder / "suites").code == 0
     files = {file.stem: file for file in (shop.folder / "suites").iterdir()}
-    assert files.keys() == {"customers", "orders"}
+    assert files.keys() == {"customers", "orders", "gate limits"}
     recipe = shop.change(gate={"suites": ["suites"]})
     assert cli("run", recipe).code == 0
     before = shop.published()

@@ -13,6 +13,7 @@ from synth_ops.checks.engine import judge
 from synth_ops.checks.integrity import IntegrityCheck, export_suites, load_suites, suite_for
 from synth_ops.errors import RecipeError
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Orphans, Table
+from synth_ops.ports import Threshold
 from synth_ops.testing.check_contexts import check_context
 from synth_ops.testing.warehouses import SMALL_WAREHOUSE
 
@@ -142,7 +143,9 @@ def test_the_row_band_follows_the_users_limit(tmp_path):
 
     (tmp_path / "a").mkdir()
     assert ("integrity.row_count", "order_tags") in failures(check_context(tmp_path / "a", plant))
-    assert failures(check_context(tmp_path / "b", plant, thresholds={"integrity.row_count": 0.5})) == {}
+    assert (
+        failures(check_context(tmp_path / "b", plant, thresholds={"integrity.row_count": Threshold(block=0.5)})) == {}
+    )
 
 
 def test_names_that_need_quotes_are_no_obstacle(tmp_path):
