@@ -405,6 +405,7 @@ def _copy_summary(store: Store, copy_id: str) -> dict[str, Any]:
 
 def _plan_lines(snapshot: Any) -> list[str]:
     from synth_ops.metadata import generation_order
+    from synth_ops.rules import describe
 
     metadata = snapshot.metadata
     lines = []
@@ -419,6 +420,7 @@ def _plan_lines(snapshot: Any) -> list[str]:
             for key in table.foreign_keys
         ]
         lines += [f"  check {check.expression}" for check in table.checks]
+        lines += [f"  rule {describe(rule)}, in {rule.rows:,} rows of {rule.rows:,}" for rule in table.rules]
         width = max(len(column) for column in table.column_names)
         lines += [
             f"    {column.name:<{width}}  {column.kind:<11} {column.provider:<12} {column.evidence}".rstrip()

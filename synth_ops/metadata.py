@@ -73,6 +73,40 @@ class Check:
     columns: tuple[str, ...]
 
 
+class Relation(StrEnum):
+    """How a rule ties a column to its expression."""
+
+    EQUALS = "equals"
+    AT_LEAST = "at_least"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What every row of the source obeys, though nothing declares it; NULL on either side obeys everything.
+
+    Attributes:
+        column: What the rule determines, or bounds from below.
+        expression: DuckDB SQL over `inputs`; an aggregate where they are a child's.
+        inputs: The columns that the expression names: of the same row, unless `through` or `child` is set.
+        through: The columns of the foreign key whose parent the inputs belong to.
+        child, child_key: The table whose rows refer to this one, and its foreign key: the inputs are those rows'.
+        tolerance: How far the two sides may be apart, in the column's own unit: what rounding explains.
+        strict: Whether the column is NULL just where an input is.
+        rows: In how many rows of the source both sides are known.
+    """
+
+    relation: Relation
+    column: str
+    expression: str
+    inputs: tuple[str, ...]
+    through: tuple[str, ...] = ()
+    child: str = ""
+    child_key: tuple[str, ...] = ()
+    tolerance: float = 0.0
+    strict: bool = False
+    rows: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """One table.
@@ -82,6 +116,7 @@ class Table:
         path: The parts of the name as the source's SQL needs them, each to be quoted: `("main", "flights")`.
         subject: Whether a row of this table is a person (or whom else privacy protects).
         unsupported_checks: How many CHECKs of the source could not be read as DuckDB SQL; the gate reports them.
+        rules: What was found in the data, beyond what is declared.
         rows: In the snapshot; 0 before one was taken.
     """
 
@@ -94,6 +129,7 @@ class Table:
     checks: tuple[Check, ...] = ()
     subject: bool = False
     unsupported_checks: int = 0
+    rules: tuple[Rule, ...] = ()
     rows: int = 0
 
     @property
@@ -353,5 +389,11 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
         checks=tuple(Check(expression=c["expression"], columns=tuple(c["columns"])) for c in document["checks"]),
         subject=document["subject"],
         unsupported_checks=document["unsupported_checks"],
+        rules=tuple(_rule_from_json(rule) for rule in document.get("rules", ())),
         rows=document["rows"],
     )
+
+
+def _rule_from_json(document: Mapping[str, Any]) -> Rule:
+    listed = {name: tuple(document[name]) for name in ("inputs", "through", "child_key")}
+    return Rule(**{**document, **listed, "relation": Relation(document["relation"])})

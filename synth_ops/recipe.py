@@ -107,6 +107,8 @@ class TableRecipe(_Section):
     """Relationships that the source does not declare."""
     checks: tuple[str, ...] = ()
     """Conditions that every row of the copy must meet, as SQL expressions over its columns (DuckDB's dialect)."""
+    rules: bool = True
+    """Look for what all rows obey though nothing declares it (`plan` shows it), and keep it in the copy."""
     columns: Mapping[str, ColumnRecipe] = Field(default_factory=dict)
     """Column settings, by column name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ ROW = "__synth_ops_row"
 SUBJECT = "__synth_ops_subject"
 K_SUBJECTS = 5
 """A value is public when at least so many subjects have it."""
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+_NUMBERS = (*_INTEGERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
 
 
 def quote(name: str) -> str:
@@ -48,7 +50,43 @@ def file_literal(path: Path) -> str:
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
 
 
-def columns_sql(names: Sequence[str], prefix: str = "") -> str:
+def is_text(type_name: str) -> bool:
+    """Whether a DuckDB type is a plain text.
+
+    >>> is_text("VARCHAR"), is_text("VARCHAR[]"), is_text("UUID")
+    (True, False, False)
+    """
+    return type_name.upper().partition("(")[0].strip() in ("VARCHAR", "TEXT", "CHAR", "BPCHAR", "STRING")
+
+
+def is_integer(type_name: str) -> bool:
+    """Whether a DuckDB type is a whole number.
+
+    >>> is_integer("BIGINT"), is_integer("DECIMAL(10,0)"), is_integer("INTEGER[]")
+    (True, False, False)
+    """
+    return type_name.upper() in (*_INTEGERS, "UHUGEINT")
+
+
+def is_number(type_name: str) -> bool:
+    """Whether a DuckDB type is a number.
+
+    >>> is_number("DECIMAL(10,2)"), is_number("DATE"), is_number("DOUBLE[]")
+    (True, False, False)
+    """
+    return type_name.upper().partition("(")[0] in _NUMBERS and not type_name.endswith("]")
+
+
+def is_time(type_name: str) -> bool:
+    """Whether a DuckDB type is a date, or a date and a time.
+
+    >>> is_time("DATE"), is_time("TIMESTAMP WITH TIME ZONE"), is_time("TIME")
+    (True, True, False)
+    """
+    return type_name.upper() == "DATE" or (type_name.upper().startswith("TIMESTAMP") and not type_name.endswith("]"))
+
+
+def columns_sql(names: Iterable[str], prefix: str = "") -> str:
     """Quoted names, joined by commas.
 
     >>> columns_sql(["a", "b"], prefix="t")
@@ -56,6 +94,13 @@ def columns_sql(names: Sequence[str], prefix: str = "") -> str:
     """
     start = f"{prefix}." if prefix else ""
     return ", ".join(start + quote(name) for name in names)
+
+
+def picked_sql(data: TableData, most: int) -> str:
+    """A table expression for about so many of a table's rows, spread over it: the same ones every time."""
+    step = max(1, data.rows // most)
+    rows = relation_sql(data, row_numbers=True)
+    return f"(SELECT * EXCLUDE (file_row_number) FROM {rows} WHERE hash(file_row_number) % {step} = 0)"
 
 
 @contextlib.contextmanager

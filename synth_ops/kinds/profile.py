@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from synth_ops.artifacts import TableData
 from synth_ops.kinds.patterns import NUMBERED, REGULAR, confirmed
 from synth_ops.metadata import Column, Table
-from synth_ops.sql import literal, quote, relation_sql
+from synth_ops.sql import is_number, is_text, literal, quote, relation_sql
 
 if TYPE_CHECKING:
     import duckdb
 
 SAMPLE_ROWS = 2_000
 """How many rows, spread over the table, the patterns are tried on."""
-_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
-_NUMBERS = (*_INTEGERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,33 +44,6 @@ class Profile:
     def variety(self) -> float:
         """Distinct values a value: 1 where no value repeats, 0 where there are none."""
         return self.distinct / self.values if self.values else 0.0
-
-
-def is_text(type_name: str) -> bool:
-    """Whether a DuckDB type is a plain text.
-
-    >>> is_text("VARCHAR"), is_text("VARCHAR[]"), is_text("UUID")
-    (True, False, False)
-    """
-    return type_name.upper().partition("(")[0].strip() in ("VARCHAR", "TEXT", "CHAR", "BPCHAR", "STRING")
-
-
-def is_integer(type_name: str) -> bool:
-    """Whether a DuckDB type is a whole number.
-
-    >>> is_integer("BIGINT"), is_integer("DECIMAL(10,0)"), is_integer("INTEGER[]")
-    (True, False, False)
-    """
-    return type_name.upper() in (*_INTEGERS, "UHUGEINT")
-
-
-def is_number(type_name: str) -> bool:
-    """Whether a DuckDB type is a number.
-
-    >>> is_number("DECIMAL(10,2)"), is_number("DATE"), is_number("DOUBLE[]")
-    (True, False, False)
-    """
-    return type_name.upper().partition("(")[0] in _NUMBERS and not type_name.endswith("]")
 
 
 def profile(connection: duckdb.DuckDBPyConnection, table: Table, data: TableData) -> dict[str, Profile]:

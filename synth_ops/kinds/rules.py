@@ -19,8 +19,9 @@ from synth_ops.kinds.names import (
     provider_named,
     words_of,
 )
-from synth_ops.kinds.profile import Profile, is_integer, is_number, is_text
+from synth_ops.kinds.profile import Profile
 from synth_ops.metadata import Column, Kind, Table
+from synth_ops.sql import is_integer, is_number, is_text
 
 REPEATED = 0.2
 """At most this many distinct values a value: each comes about five times, so most can be kept."""

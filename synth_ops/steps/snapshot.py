@@ -15,6 +15,7 @@ from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
 from synth_ops.ports import Progress, ProgressListener, Source
 from synth_ops.recipe import Recipe, TableRecipe
+from synth_ops.rules import find_rules
 from synth_ops.steps.constraints import hold_to_data
 from synth_ops.store import Store
 
@@ -65,6 +66,8 @@ def take_snapshot(
             overrides={name: table.columns for name, table in recipe.tables.items()},
             subjects={name: table.subject for name, table in recipe.tables.items() if table.subject is not None},
         )
+        progress(Progress(step="snapshot", item="rules", done=len(tables), total=len(tables)))
+        metadata = find_rules(metadata, tables, ignored=[n for n, table in recipe.tables.items() if not table.rules])
         decided = any(table.subject is not None for table in recipe.tables.values())
         if not decided and not any(table.subject for table in metadata.tables) and any(t.rows for t in tables.values()):
             warnings.append(_NOBODY)

@@ -20,8 +20,8 @@ from synth_ops.generators.providers.pools import AddressProvider, PoolProvider
 from synth_ops.generators.providers.prose import DateTextProvider, TextProvider, words_provider
 from synth_ops.generators.providers.request import Provider, Request
 from synth_ops.generators.providers.shape import TextShape
-from synth_ops.kinds.profile import is_number, is_text
 from synth_ops.metadata import Column, Kind
+from synth_ops.sql import is_number, is_text
 
 _SHORTEST = {"email": 13, "iban": 22, "card": 16, "url": 12, "ip": 15, "uuid": 32, "username": 8, "name": 6, "date": 10}
 """A column that takes fewer characters gets codes instead."""

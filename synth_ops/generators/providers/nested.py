@@ -10,7 +10,7 @@ import pyarrow as pa
 from synth_ops.generators.providers.arrow_text import joined, pseudo_words
 from synth_ops.generators.providers.randomness import rows
 from synth_ops.generators.providers.request import Request
-from synth_ops.kinds.profile import is_text
+from synth_ops.sql import is_text
 
 _VARIANTS = 64
 _WORDS = tuple(pseudo_words(rows(100, _VARIANTS)).to_pylist())

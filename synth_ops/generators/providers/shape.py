@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synth_ops.kinds.profile import is_integer, is_text
 from synth_ops.metadata import Column, Kind, Table
-from synth_ops.sql import literal, quote
+from synth_ops.sql import is_integer, is_text, literal, quote
 
 if TYPE_CHECKING:
     import duckdb

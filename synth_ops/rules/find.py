@@ -1,0 +1,112 @@
+"""Find rules: candidates from samples, then each one counted over all rows, and only what no row breaks is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from synth_ops.artifacts import TableData
+from synth_ops.metadata import Kind, Metadata, Relation, Rule, Table
+from synth_ops.rules.chance import FEWEST_ROWS
+from synth_ops.rules.queries import support_sql
+from synth_ops.rules.references import from_children, from_parent
+from synth_ops.rules.rows import from_row
+from synth_ops.rules.sample import read_sample
+from synth_ops.sql import connect, register
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SOURCE = "source"
+_MOST_RULES = 60
+"""A table of more is one of codes that say the same thing over and over."""
+
+
+def find_rules(metadata: Metadata, tables: Mapping[str, TableData], *, ignored: Collection[str] = ()) -> Metadata:
+    """The metadata with the rules that every row obeys, those between tables first.
+
+    No column is determined twice, and none by itself on a detour. Keys are left to the keys.
+
+    Args:
+        ignored: Tables to look for none in.
+    """
+    with connect() as connection:
+        register(connection, tables, _SOURCE)
+        finding = _Finding(connection, metadata, tables)
+        for look in (finding.to_parents, finding.to_children, finding.within_rows):
+            for table in metadata.tables:
+                if tables[table.name].rows >= FEWEST_ROWS and table.name not in ignored:
+                    finding.keep(table, look(table))
+    found = finding.kept
+    return Metadata(tables=tuple(dataclasses.replace(each, rules=tuple(found[each.name])) for each in metadata.tables))
+
+
+class _Finding:
+    """The rules kept so far, by table."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, metadata: Metadata, tables: Mapping[str, TableData]
+    ) -> None:
+        self._connection, self._metadata, self._tables = connection, metadata, tables
+        self.kept: dict[str, list[Rule]] = {table.name: [] for table in metadata.tables}
+
+    def to_parents(self, table: Table) -> Iterator[Rule]:
+        """Candidates."""
+        for key in table.foreign_keys:
+            if key.parent != table.name:
+                parent, data = self._metadata.table(key.parent), self._tables[table.name]
+                yield from from_parent(self._connection, table, key, parent, data, schema=_SOURCE)
+
+    def to_children(self, table: Table) -> Iterator[Rule]:
+        """Candidates; what a child takes over from this table is no news."""
+        for child, key in self._metadata.children(table.name):
+            if child.name == table.name or not self._tables[child.name].rows:
+                continue
+            carried = {rule.column for rule in self.kept[child.name] if rule.through == key.columns}
+            for rule in from_children(self._connection, table, child, key, self._tables[table.name], schema=_SOURCE):
+                if not carried & set(rule.inputs):
+                    yield rule
+
+    def within_rows(self, table: Table) -> Iterator[Rule]:
+        """Candidates."""
+        yield from from_row(read_sample(self._connection, table, self._tables[table.name]))
+
+    def keep(self, table: Table, found: Iterable[Rule]) -> None:
+        """Those that no row breaks."""
+        kept = self.kept[table.name]
+        for rule in found:
+            if len(kept) == _MOST_RULES:
+                return
+            if not _is_free(table, rule, kept):
+                continue
+            query = support_sql(table, rule, self._metadata, schema=_SOURCE)
+            known, broken, differing = (int(number) for number in self._connection.sql(query).fetchall()[0])
+            if known >= FEWEST_ROWS and not broken:
+                kept.append(dataclasses.replace(rule, rows=known, strict=not differing))
+
+
+def _is_free(table: Table, rule: Rule, kept: Iterable[Rule]) -> bool:
+    """Whether nothing else decides the column yet, and it does not decide what decides it."""
+    if rule.relation is Relation.AT_LEAST:
+        pair = {rule.column, *rule.inputs}
+        return not any(pair <= {each.column, *each.inputs} and each.through == rule.through for each in kept)
+    in_key = any(rule.column in key for key in table.keys)
+    is_reference = any(rule.column in key.columns for key in table.foreign_keys)
+    if in_key or (is_reference and not rule.through) or table.column(rule.column).kind is Kind.MEDIA:
+        return False
+    equal = [each for each in kept if each.relation is Relation.EQUALS]
+    if any(each.column == rule.column for each in equal):
+        return False
+    if rule.through or rule.child:
+        return True
+    within = {each.column: each.inputs for each in equal if not (each.through or each.child)}
+    waiting, seen = list(rule.inputs), set()
+    while waiting:
+        name = waiting.pop()
+        if name == rule.column:
+            return False
+        if name not in seen:
+            seen.add(name)
+            waiting += within.get(name, ())
+    return True

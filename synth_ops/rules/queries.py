@@ -1,0 +1,97 @@
+"""Rules in SQL: how a row breaks one, and in how many rows of the source it can be judged."""
+
+from __future__ import annotations
+
+from synth_ops.metadata import ForeignKey, Metadata, Relation, Rule, Table
+from synth_ops.sql import columns_sql, quote
+
+VALUE = "__synth_ops_value"
+_KEY = "__synth_ops_key"
+_SIGNS = {Relation.EQUALS: "=", Relation.AT_LEAST: ">="}
+
+
+def describe(rule: Rule) -> str:
+    """A rule in a few words.
+
+    >>> describe(Rule(relation=Relation.AT_LEAST, column="end", expression='"start"', inputs=("start",)))
+    'end >= start'
+    >>> describe(Rule(relation=Relation.EQUALS, column="price", expression='"price"', inputs=("price",),
+    ...     through=("item",)))
+    'price = price of its (item)'
+    """
+    right = rule.expression.replace("CAST(", "").replace(" AS DOUBLE)", "").replace('"', "")
+    if rule.through:
+        right += f" of its ({', '.join(rule.through)})"
+    if rule.child:
+        right += f" over its {rule.child}"
+    return f"{rule.column} {_SIGNS[rule.relation]} {right}"
+
+
+def violations_sql(table: Table, rule: Rule, metadata: Metadata, *, schema: str = "", own: str = "") -> str:
+    """A query for the rows that break a rule.
+
+    Args:
+        schema: Where the tables are, quoted by this function; the default schema when left out.
+        own: What to read the rule's own table from, an SQL table expression; the table itself when left out.
+    """
+    own = own or _place(schema, table.name)
+    return f"SELECT t.* FROM {_sides(table, rule, metadata, schema, own)} WHERE NOT ({_condition(rule)})"
+
+
+def support_sql(table: Table, rule: Rule, metadata: Metadata, *, schema: str) -> str:
+    """A query for one row: how many rows know both sides, how many break the rule, and how many differ in NULLs."""
+    column = f"t.{quote(rule.column)}"
+    sides = _sides(table, rule, metadata, schema, _place(schema, table.name), keep_all=True)
+    known = f"{column} IS NOT NULL AND t.{quote(VALUE)} IS NOT NULL"
+    return (
+        f"SELECT count(*) FILTER (WHERE {known}), count(*) FILTER (WHERE {known} AND NOT ({_condition(rule)})), "
+        f"count(*) FILTER (WHERE ({column} IS NULL) <> (t.{quote(VALUE)} IS NULL)) FROM {sides}"
+    )
+
+
+def number(name: str) -> str:
+    """A column as a floating-point number, in an expression."""
+    return f"CAST({quote(name)} AS DOUBLE)"
+
+
+def reference_of(rule: Rule, table: Table, metadata: Metadata) -> ForeignKey:
+    """The foreign key that a rule goes through, its own or its child's."""
+    if rule.child:
+        keys = metadata.table(rule.child).foreign_keys
+        return next(key for key in keys if key.columns == rule.child_key and key.parent == table.name)
+    return next(key for key in table.foreign_keys if key.columns == rule.through)
+
+
+def _sides(
+    table: Table, rule: Rule, metadata: Metadata, schema: str, own: str, *, keep_all: bool = False
+) -> str:
+    """The table as `t`, each row with the expression's value beside it."""
+    if not rule.through and not rule.child:
+        return f"(SELECT *, {rule.expression} AS {quote(VALUE)} FROM {own}) t"
+    key = reference_of(rule, table, metadata)
+    if rule.child:
+        here, there, name = key.parent_columns, key.columns, rule.child
+        grouped = f" WHERE {' AND '.join(f'{quote(each)} IS NOT NULL' for each in there)} GROUP BY {columns_sql(there)}"
+        distinct = ""
+    else:
+        here, there, name = key.columns, key.parent_columns, key.parent
+        # a parent key that the data repeats must not repeat the child's rows
+        grouped, distinct = "", f"DISTINCT ON ({columns_sql(there)}) "
+    keys = ", ".join(f"{quote(each)} AS {quote(f'{_KEY}{place}')}" for place, each in enumerate(there))
+    values = f"SELECT {distinct}{keys}, {rule.expression} AS {quote(VALUE)} FROM {_place(schema, name)}{grouped}"
+    on = " AND ".join(f"r.{quote(each)} = v.{quote(f'{_KEY}{place}')}" for place, each in enumerate(here))
+    join = "LEFT JOIN" if keep_all and rule.child else "JOIN"
+    return f"(SELECT r.*, v.{quote(VALUE)} FROM {own} r {join} ({values}) v ON {on}) t"
+
+
+def _condition(rule: Rule) -> str:
+    column, value = f"t.{quote(rule.column)}", f"t.{quote(VALUE)}"
+    if rule.relation is Relation.AT_LEAST:
+        return f"{column} >= {value}"
+    if rule.tolerance:
+        return f"abs(CAST({column} AS DOUBLE) - {value}) <= {rule.tolerance!r}"
+    return f"{column} = {value}"
+
+
+def _place(schema: str, table: str) -> str:
+    return f"{quote(schema)}.{quote(table)}" if schema else quote(table)
