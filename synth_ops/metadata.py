@@ -92,6 +92,8 @@ class Rule:
         child, child_key: The table whose rows refer to this one, and its foreign key: the inputs are those rows'.
         tolerance: How far the two sides may be apart, in the column's own unit: what rounding explains.
         strict: Whether the column is NULL just where an input is.
+        empty: Of what is summed or counted over rows that refer to this one: what it is where there are none.
+        words: The expression as people read it; the SQL itself when left out.
         rows: In how many rows of the source both sides are known.
     """
 
@@ -104,6 +106,8 @@ class Rule:
     child_key: tuple[str, ...] = ()
     tolerance: float = 0.0
     strict: bool = False
+    empty: float | None = None
+    words: str = ""
     rows: int = 0
 
 

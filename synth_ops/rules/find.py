@@ -90,7 +90,7 @@ def _is_free(table: Table, rule: Rule, kept: Iterable[Rule]) -> bool:
     """Whether nothing else decides the column yet, and it does not decide what decides it."""
     if rule.relation is Relation.AT_LEAST:
         pair = {rule.column, *rule.inputs}
-        return not any(pair <= {each.column, *each.inputs} and each.through == rule.through for each in kept)
+        return not any(pair == {each.column, *each.inputs} and each.through == rule.through for each in kept)
     in_key = any(rule.column in key for key in table.keys)
     is_reference = any(rule.column in key.columns for key in table.foreign_keys)
     if in_key or (is_reference and not rule.through) or table.column(rule.column).kind is Kind.MEDIA:

@@ -19,7 +19,7 @@ def describe(rule: Rule) -> str:
     ...     through=("item",)))
     'price = price of its (item)'
     """
-    right = rule.expression.replace("CAST(", "").replace(" AS DOUBLE)", "").replace('"', "")
+    right = rule.words or rule.expression.replace('"', "")
     if rule.through:
         right += f" of its ({', '.join(rule.through)})"
     if rule.child:
@@ -62,9 +62,7 @@ def reference_of(rule: Rule, table: Table, metadata: Metadata) -> ForeignKey:
     return next(key for key in table.foreign_keys if key.columns == rule.through)
 
 
-def _sides(
-    table: Table, rule: Rule, metadata: Metadata, schema: str, own: str, *, keep_all: bool = False
-) -> str:
+def _sides(table: Table, rule: Rule, metadata: Metadata, schema: str, own: str, *, keep_all: bool = False) -> str:
     """The table as `t`, each row with the expression's value beside it."""
     if not rule.through and not rule.child:
         return f"(SELECT *, {rule.expression} AS {quote(VALUE)} FROM {own}) t"
@@ -80,8 +78,9 @@ def _sides(
     keys = ", ".join(f"{quote(each)} AS {quote(f'{_KEY}{place}')}" for place, each in enumerate(there))
     values = f"SELECT {distinct}{keys}, {rule.expression} AS {quote(VALUE)} FROM {_place(schema, name)}{grouped}"
     on = " AND ".join(f"r.{quote(each)} = v.{quote(f'{_KEY}{place}')}" for place, each in enumerate(here))
-    join = "LEFT JOIN" if keep_all and rule.child else "JOIN"
-    return f"(SELECT r.*, v.{quote(VALUE)} FROM {own} r {join} ({values}) v ON {on}) t"
+    join = "LEFT JOIN" if rule.child and (keep_all or rule.empty is not None) else "JOIN"
+    value = f"v.{quote(VALUE)}" if rule.empty is None else f"coalesce(v.{quote(VALUE)}, {rule.empty!r})"
+    return f"(SELECT r.*, {value} AS {quote(VALUE)} FROM {own} r {join} ({values}) v ON {on}) t"
 
 
 def _condition(rule: Rule) -> str:

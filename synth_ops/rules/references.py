@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from synth_ops.artifacts import TableData
 from synth_ops.metadata import Column, ForeignKey, Kind, Relation, Rule, Table
@@ -27,8 +26,10 @@ _MOST_AGGREGATED = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Aggregate:
     expression: str
+    words: str
     inputs: tuple[str, ...] = ()
     measure: Measure = Measure.NUMBER
+    adds_up: bool = False
 
     @property
     def as_number(self) -> str:
@@ -109,7 +110,7 @@ def from_children(
         tolerance = 0.0 if measure_of(column) is Measure.TIME else tolerance_of(values)
         for each, expected in zip(aggregates, below, strict=True):
             if each.measure is measure_of(column) and agrees(values, expected, tolerance):
-                yield Rule(
+                rule = Rule(
                     relation=Relation.EQUALS,
                     column=column.name,
                     expression=each.expression,
@@ -117,23 +118,29 @@ def from_children(
                     child=child.name,
                     child_key=key.columns,
                     tolerance=tolerance,
+                    words=each.words,
                 )
+                yield from (dataclasses.replace(rule, empty=0.0), rule) if each.adds_up else (rule,)
 
 
 def _aggregates(child: Table, key: ForeignKey) -> Iterator[_Aggregate]:
     free = [column for column in child.columns if column.name not in key.columns and column.kind is not Kind.ID]
     numbers = [column.name for column in free if measure_of(column) is Measure.NUMBER][:_MOST_AGGREGATED]
     times = [column.name for column in free if measure_of(column) is Measure.TIME][:_MOST_AGGREGATED]
-    yield _Aggregate(expression="CAST(count(*) AS DOUBLE)")
+    yield _Aggregate(expression="CAST(count(*) AS DOUBLE)", words="count", adds_up=True)
     for name in numbers:
-        yield _Aggregate(expression=f"sum({number(name)})", inputs=(name,))
+        yield _Aggregate(expression=f"sum({number(name)})", words=f"sum({name})", inputs=(name,), adds_up=True)
     for one, other in combinations(numbers, 2):
-        yield _Aggregate(expression=f"sum({number(one)} * {number(other)})", inputs=(one, other))
+        product = f"{number(one)} * {number(other)}"
+        words = f"sum({one} * {other})"
+        yield _Aggregate(expression=f"sum({product})", words=words, inputs=(one, other), adds_up=True)
     for aggregate in ("min", "max"):
         for name in numbers:
-            yield _Aggregate(expression=f"{aggregate}({number(name)})", inputs=(name,))
+            yield _Aggregate(expression=f"{aggregate}({number(name)})", words=f"{aggregate}({name})", inputs=(name,))
         for name in times:
-            yield _Aggregate(expression=f"{aggregate}({quote(name)})", inputs=(name,), measure=Measure.TIME)
+            words = f"{aggregate}({name})"
+            expression = f"{aggregate}({quote(name)})"
+            yield _Aggregate(expression=expression, words=words, inputs=(name,), measure=Measure.TIME)
 
 
 def _from_above(column: Column, above: Column, key: ForeignKey, relation: Relation) -> Rule:

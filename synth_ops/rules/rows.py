@@ -46,19 +46,21 @@ def _parts(sample: Sample) -> Iterator[Rule]:
     for (name, part), values in sample.parts.items():
         for column in sorted(sample.whole):
             if agrees(numbers[column], values, WHOLE):
-                yield _determined(column, f"CAST(date_part('{part}', {quote(name)}) AS DOUBLE)", (name,), WHOLE)
+                expression = f"CAST(date_part('{part}', {quote(name)}) AS DOUBLE)"
+                yield _determined(column, expression, (name,), WHOLE, words=f"{part} of {name}")
 
 
 def _spans(sample: Sample) -> Iterator[Rule]:
     """A whole number of days, hours, minutes or seconds from one time to another."""
     times, numbers = sample.columns[Measure.TIME], sample.columns[Measure.NUMBER]
     for start, end in permutations(times, 2):
-        for unit in _UNITS.values():
-            span = np.floor((times[end] - times[start]) / unit)
+        for unit, seconds in _UNITS.items():
+            span = np.floor((times[end] - times[start]) / seconds)
             for column in sorted(sample.whole):
                 if agrees(numbers[column], span, WHOLE):
-                    expression = f"floor((epoch({quote(end)}) - epoch({quote(start)})) / {unit})"
-                    yield _determined(column, expression, (start, end), WHOLE)
+                    expression = f"floor((epoch({quote(end)}) - epoch({quote(start)})) / {seconds})"
+                    words = f"{unit}s from {start} to {end}"
+                    yield _determined(column, expression, (start, end), WHOLE, words=words)
 
 
 def _clocks(sample: Sample) -> Iterator[Rule]:
@@ -70,7 +72,9 @@ def _clocks(sample: Sample) -> Iterator[Rule]:
             minutes = np.mod(_minutes(numbers[start]) + numbers[added], _DAY_MINUTES)
             for midnight in (0.0, float(_LAST_CLOCK)):
                 if agrees(numbers[column], _clock(minutes, midnight), WHOLE):
-                    yield _determined(column, _clock_sql(start, added, midnight), (start, added), WHOLE)
+                    expression = _clock_sql(start, added, midnight)
+                    words = f"{start} + {added} minutes, as a clock"
+                    yield _determined(column, expression, (start, added), WHOLE, words=words)
 
 
 def _combinations(sample: Sample) -> Iterator[Rule]:
@@ -90,7 +94,8 @@ def _combinations(sample: Sample) -> Iterator[Rule]:
                 if place not in (one, other) and agrees(matrix[place], expected, tolerances[place]):
                     inputs = (names[one], names[other])
                     expression = f"{number(inputs[0])} {sign} {number(inputs[1])}"
-                    yield _determined(names[place], expression, inputs, float(tolerances[place]))
+                    words = f" {sign} ".join(inputs)
+                    yield _determined(names[place], expression, inputs, float(tolerances[place]), words=words)
 
 
 def _orders(columns: Mapping[str, Floats]) -> Iterator[Rule]:
@@ -102,8 +107,15 @@ def _orders(columns: Mapping[str, Floats]) -> Iterator[Rule]:
         yield Rule(relation=Relation.AT_LEAST, column=high, expression=quote(low), inputs=(low,))
 
 
-def _determined(column: str, expression: str, inputs: tuple[str, ...], tolerance: float) -> Rule:
-    return Rule(relation=Relation.EQUALS, column=column, expression=expression, inputs=inputs, tolerance=tolerance)
+def _determined(column: str, expression: str, inputs: tuple[str, ...], tolerance: float, *, words: str) -> Rule:
+    return Rule(
+        relation=Relation.EQUALS,
+        column=column,
+        expression=expression,
+        inputs=inputs,
+        tolerance=tolerance,
+        words=words,
+    )
 
 
 def _varies(values: Floats) -> bool:
