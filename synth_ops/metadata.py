@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from synth_ops.errors import MetadataError
+from synth_ops.native import GeneratedColumn, Index, NativeType, Numbering, types_from_json
 
 
 class Kind(StrEnum):
@@ -41,6 +42,9 @@ class Column:
     Attributes:
         type: Its type in DuckDB's words (`INTEGER`, `DECIMAL(10,2)`, `VARCHAR[]`), whatever the source calls it.
         native_type: The source's own word for the type; empty when it has none (files).
+        default: The source's own default, an expression in its SQL; empty where it has none, or numbers the column.
+        numbering: How the source numbers its rows by this column; None where it does not.
+        comment: What the source's schema says about it.
         provider: For kind pii, text or id: which provider makes its values (`email`, `pattern`, ...); empty for the
             kind's default.
         evidence: Why the kind was chosen, in words without values.
@@ -50,6 +54,9 @@ class Column:
     type: str
     nullable: bool = True
     native_type: str = ""
+    default: str = ""
+    numbering: Numbering | None = None
+    comment: str = ""
     kind: Kind = Kind.CATEGORICAL
     provider: str = ""
     evidence: str = ""
@@ -57,20 +64,30 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A reference from `columns` of one table to `parent_columns` of `parent`; part of it NULL means no reference."""
+    """A reference from `columns` of one table to `parent_columns` of `parent`; part of it NULL means no reference.
+
+    Attributes:
+        clauses: What the source's own SQL says behind the parent: `ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED`.
+    """
 
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
     orphans: Orphans = Orphans.REPAIR
+    clauses: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A CHECK constraint: a boolean SQL expression over one row, in DuckDB's dialect; NULL passes, as in SQL."""
+    """A CHECK constraint: a boolean SQL expression over one row, in DuckDB's dialect; NULL passes, as in SQL.
+
+    Attributes:
+        native: The same in the source's own SQL; empty where the source has none, or says it by a type (an enum).
+    """
 
     expression: str
     columns: tuple[str, ...]
+    native: str = ""
 
 
 class Relation(StrEnum):
@@ -121,7 +138,10 @@ class Table:
         subject: Whether a row of this table is a person (or whom else privacy protects).
         unsupported_checks: How many CHECKs of the source could not be read as DuckDB SQL; the gate reports them.
         rules: What was found in the data, beyond what is declared.
-        rows: In the snapshot; 0 before one was taken.
+        rows: In the snapshot; before one was taken, the source's own estimate, 0 where it has none.
+        comment: What the source's schema says about it.
+        generated: Columns that the source computes, which are not among `columns`.
+        indexes: Those of the source that belong to no constraint.
     """
 
     name: str
@@ -135,6 +155,9 @@ class Table:
     unsupported_checks: int = 0
     rules: tuple[Rule, ...] = ()
     rows: int = 0
+    comment: str = ""
+    generated: tuple[GeneratedColumn, ...] = ()
+    indexes: tuple[Index, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -169,9 +192,16 @@ _Order = tuple[tuple[str, ...], frozenset[tuple[str, ForeignKey]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """All tables of one database."""
+    """All tables of one database.
+
+    Attributes:
+        dialect: Whose SQL the native parts are in, by the name of the source's plug-in; empty where there are none.
+        types: The types that the source's schema defines.
+    """
 
     tables: tuple[Table, ...]
+    dialect: str = ""
+    types: tuple[NativeType, ...] = ()
     _by_name: Mapping[str, Table] = field(init=False, repr=False, compare=False, default_factory=dict)
     _order: list[_Order] = field(init=False, repr=False, compare=False, default_factory=list)
 
@@ -211,12 +241,20 @@ class Metadata:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and strings; `from_json` reads them back."""
-        return {"tables": [dataclasses.asdict(table) for table in self.tables]}
+        return {
+            "tables": [dataclasses.asdict(table) for table in self.tables],
+            "dialect": self.dialect,
+            "types": [dataclasses.asdict(each) for each in self.types],
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Metadata:
         """Read what `to_json` wrote."""
-        return cls(tables=tuple(_table_from_json(table) for table in document["tables"]))
+        return cls(
+            tables=tuple(_table_from_json(table) for table in document["tables"]),
+            dialect=document["dialect"],
+            types=types_from_json(document["types"]),
+        )
 
 
 def generation_order(metadata: Metadata) -> _Order:
@@ -378,7 +416,7 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
     return Table(
         name=document["name"],
         path=tuple(document["path"]),
-        columns=tuple(Column(**{**column, "kind": Kind(column["kind"])}) for column in document["columns"]),
+        columns=tuple(_column_from_json(column) for column in document["columns"]),
         primary_key=tuple(document["primary_key"]),
         uniques=tuple(tuple(unique) for unique in document["uniques"]),
         foreign_keys=tuple(
@@ -387,17 +425,26 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
                 parent=key["parent"],
                 parent_columns=tuple(key["parent_columns"]),
                 orphans=Orphans(key["orphans"]),
+                clauses=key["clauses"],
             )
             for key in document["foreign_keys"]
         ),
-        checks=tuple(Check(expression=c["expression"], columns=tuple(c["columns"])) for c in document["checks"]),
+        checks=tuple(Check(**{**check, "columns": tuple(check["columns"])}) for check in document["checks"]),
         subject=document["subject"],
         unsupported_checks=document["unsupported_checks"],
         rules=tuple(_rule_from_json(rule) for rule in document.get("rules", ())),
         rows=document["rows"],
+        comment=document["comment"],
+        generated=tuple(GeneratedColumn(**column) for column in document["generated"]),
+        indexes=tuple(Index(**index) for index in document["indexes"]),
     )
 
 
 def _rule_from_json(document: Mapping[str, Any]) -> Rule:
     listed = {name: tuple(document[name]) for name in ("inputs", "through", "child_key")}
     return Rule(**{**document, **listed, "relation": Relation(document["relation"])})
+
+
+def _column_from_json(document: Mapping[str, Any]) -> Column:
+    numbering = Numbering(document["numbering"]) if document["numbering"] else None
+    return Column(**{**document, "kind": Kind(document["kind"]), "numbering": numbering})

@@ -58,9 +58,10 @@ def detect(
                 _decided(table, column, profiles[column.name], wishes.get(column.name)) for column in table.columns
             )
             decided.append(dataclasses.replace(table, columns=columns))
-    judged = Metadata(tables=tuple(decided))
+    judged = dataclasses.replace(metadata, tables=tuple(decided))
     persons = subject_tables(judged, subjects or {})
-    return Metadata(tables=tuple(_with_subject(table, table.name in persons) for table in judged.tables))
+    marked = tuple(_with_subject(table, table.name in persons) for table in judged.tables)
+    return dataclasses.replace(judged, tables=marked)
 
 
 def _with_subject(table: Table, subject: bool) -> Table:

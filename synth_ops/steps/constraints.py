@@ -49,7 +49,7 @@ def hold_to_data(
             kept.append(_with_checks_that_hold(connection, table, data, declared.get(table.name, ()), found))
     if found.problems:
         raise MetadataError(found.problems, "correct or leave out what the recipe's `tables` section says of it")
-    return Metadata(tables=tuple(kept)), found.warnings
+    return dataclasses.replace(metadata, tables=tuple(kept)), found.warnings
 
 
 def _count_keys(connection: DuckDBPyConnection, table: Table, data: TableData, found: _Findings) -> None:

@@ -53,8 +53,9 @@ def take_snapshot(
                 reader = session.read(table)
                 tables[table.name] = write_table(folder, table.name, reader.schema, reader)
             warnings += [name for name in getattr(session, "warnings", []) if name not in warnings]
-        metadata = Metadata(
-            tables=tuple(dataclasses.replace(table, rows=tables[table.name].rows) for table in metadata.tables)
+        metadata = dataclasses.replace(
+            metadata,
+            tables=tuple(dataclasses.replace(table, rows=tables[table.name].rows) for table in metadata.tables),
         )
         declared_checks = {name: table.checks for name, table in recipe.tables.items()}
         metadata, broken = hold_to_data(metadata, tables, declared_checks)
@@ -122,11 +123,12 @@ def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, li
     primary_keys = {table.name: table.primary_key for table in reflected.tables} | {
         name: table.primary_key for name, table in recipe.tables.items() if table.primary_key
     }
-    metadata = Metadata(
+    metadata = dataclasses.replace(
+        reflected,
         tables=tuple(
             _complete_table(table, recipe.tables.get(table.name, TableRecipe()), primary_keys, excluded)
             for table in kept
-        )
+        ),
     )
     metadata.validate()
     return metadata, warnings

@@ -21,6 +21,7 @@ from synth_ops.metadata import (
     generation_order,
     subject_path,
 )
+from synth_ops.native import GeneratedColumn, Index, NativeType, Numbering
 from synth_ops.testing.warehouses import SMALL_WAREHOUSE
 
 
@@ -34,6 +35,34 @@ def table(name, *references, required=(), key=("id",), **more):
 
 def database(*tables):
     return Metadata(tables=tables)
+
+
+def test_what_only_the_source_can_say_comes_back_from_json():
+    native = Metadata(
+        tables=(
+            Table(
+                name="t",
+                path=("public", "t"),
+                columns=(
+                    Column(name="id", type="INTEGER", numbering=Numbering.ALWAYS, comment="the key"),
+                    Column(name="mood", type="VARCHAR", native_type="public.mood", default="'ok'::public.mood"),
+                ),
+                foreign_keys=(
+                    ForeignKey(columns=("id",), parent="t", parent_columns=("id",), clauses="ON DELETE CASCADE"),
+                ),
+                checks=(Check(expression="id > 0", columns=("id",), native="(id > 0)"),),
+                comment="all of it",
+                generated=(GeneratedColumn(name="g", type="integer", position=1, expression="(id + 1)", stored=True),),
+                indexes=(Index(name="i", unique=False, definition="USING btree (id)"),),
+            ),
+        ),
+        dialect="postgresql",
+        types=(
+            NativeType(path=("public", "mood"), definition="ENUM ('ok')"),
+            NativeType(path=("public", "positive"), definition="integer CHECK ((VALUE > 0))", domain=True),
+        ),
+    )
+    assert Metadata.from_json(json.loads(json.dumps(native.to_json()))) == native
 
 
 def test_it_comes_back_from_json_as_it_was():
