@@ -140,6 +140,9 @@ class GateRecipe(_Section):
     `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""
     warnings: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Where single measures begin to warn."""
+    labels: bool = False
+    """Whether the report names the texts that at least five people share (`shipped`, `returned`); else it numbers them
+    by frequency, as reports go further than databases do."""
 
 
 class PublishRecipe(_Section):

@@ -309,6 +309,7 @@ def _assemble_gate(recipe: Recipe) -> Any:
         write_report=write_report,
         policy=recipe.gate.policy.value,
         reason=recipe.gate.reason,
+        labels=recipe.gate.labels,
     )
 
 

@@ -1,273 +1,145 @@
-"""The report as one HTML file, and its numbers as JSON."""
+"""The report as one HTML file that needs nothing but itself."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from synth_ops import __version__, sql
-from synth_ops.artifact_io import outcome_to_json
-from synth_ops.artifacts import Evidence, Outcome, Severity, Snapshot, SyntheticCopy
-from synth_ops.metadata import Column, Kind, Table
-from synth_ops.report.distributions import Distribution, distributions
-from synth_ops.report.plots import HEIGHT, WIDTH, densities, outline
+from synth_ops.report import scores, words
+from synth_ops.report.context import Context
+from synth_ops.report.findings import Document, Finding, families, findings
+from synth_ops.report.tables import TablePart, tables
+from synth_ops.report.trend import lines
 
-_TEMPLATE = "template.html.j2"
-_FAMILIES = {
-    "integrity": "Every key, reference and constraint of the source, counted over all rows of the copy.",
-    "fidelity": "Distances between the distributions of source and copy, on up to 100,000 rows of each; 0 is the same.",
-    "privacy": "What of real people could be seen in the copy: counts and shares, never the values.",
-    "suite": "Your own Great Expectations suites, run on the copy.",
-}
-_SHOWN_REASONS = 12
-_MADE = frozenset({Kind.PII, Kind.TEXT, Kind.MEDIA})
+_FOLDER = Path(__file__).parent / "templates"
+_SHOWN_REASONS, _EXAMPLES, _SHOWN_ALERTS = 6, 3, 3
+_MOST = 60
+"""So many lines of one list; the rest is in the document."""
+_BUDGET = 2_600_000
+"""Characters of tables: from there on they are shown without plots."""
+_STILL = 0.1
+_SHOWN_DRIFT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plot:
-    distribution: Distribution
-    real: str
-    copy: str
-    distance: Evidence | None
-    summary: str
-    instead: str
+class _Reason:
+    """One check that blocks, and what it was found on."""
 
-    @property
-    def drawn(self) -> bool:
-        return bool(self.distribution.edges or self.distribution.categories)
+    check: str
+    title: str
+    count: int
+    examples: Sequence[Finding]
+    detail: str
+    way_out: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TablePart:
-    table: Table
-    anchor: str
-    rows_real: int
-    rows_copy: int | None
-    outcomes: Sequence[Outcome]
-    blocked: int
-    warned: int
-    plots: Sequence[_Plot]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Family:
-    name: str
-    about: str
-    total: int
-    blocked: int
-    warned: int
-    seconds: float
-
-
-def write_report(
-    folder: Path,
-    *,
-    snapshot: Snapshot,
-    copy: SyntheticCopy,
-    outcomes: Sequence[Outcome],
-    verdict: str,
-    generator: str,
-    settings_summary: Mapping[str, Any],
-) -> Path:
-    """Write `report.html`, which needs nothing but itself, and `report.json` with the same numbers.
-
-    No value of the source is in them: bars and ends of axes have at least k subjects behind them, and of PII, free
-    text and keys only the share of NULL is shown.
+def render_html(document: Document, context: Context) -> str:
+    """Draw a report's document.
 
     Args:
-        folder: Where to; it exists.
-        snapshot: What the copy is compared with.
-        copy: What was judged.
-        outcomes: All that was judged.
-        verdict: `passed` or `failed`.
-        generator: The plug-in's name.
-        settings_summary: Names and plain values to show.
-
-    Returns:
-        The HTML file.
+        document: What `report_document` made, or `report.json` holds.
+        context: What is known around it.
     """
+    templates = _templates()
+    every = findings(document)
+    parts = tables(document, every)
+    rendered, light = _render_tables(templates, parts)
+    reasons = _reasons(every)
+    now = scores.night_scores(document["outcomes"])
+    drift = sorted((context.drift or {}).get("columns", {}).items(), key=lambda item: (-item[1], item[0]))
+    text: str = templates.get_template("page.html.j2").render(
+        document=document,
+        context=context,
+        total=len(every),
+        blocked=sum(finding.status == "blocks" for finding in every),
+        warned=sum(finding.status == "warning" for finding in every),
+        rows=sum(part.rows_copy or 0 for part in parts),
+        reasons=reasons[:_SHOWN_REASONS],
+        more_reasons=max(len(reasons) - _SHOWN_REASONS, 0),
+        alerts=[_alert(alert) for alert in context.alerts[:_SHOWN_ALERTS]],
+        families=families(document, every),
+        nights=context.nights,
+        lines=lines(context, now, document["verdict"]),
+        drifted=[(name, psi) for name, psi in drift[:_SHOWN_DRIFT] if psi > 0],
+        parts=parts,
+        rendered=rendered,
+        light=light,
+        hidden_labels=not document["labels"],
+        times=[*context.seconds.items(), *((f"gate: {n}", s) for n, s in document["times"]["seconds"].items())],
+        most=_MOST,
+    )
+    return text
+
+
+def _templates() -> Any:
     import jinja2
 
-    settings = {name: str(value) for name, value in settings_summary.items()}
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=_number, percent=_percent, limit=_limit)
-    blocking = [outcome for outcome in outcomes if _blocks(outcome)]
-    parts = _table_parts(snapshot, copy, outcomes)
-    html = environment.get_template(_TEMPLATE).render(
-        verdict=verdict,
-        reasons=blocking[:_SHOWN_REASONS],
-        more_reasons=max(len(blocking) - _SHOWN_REASONS, 0),
-        warnings=[outcome for outcome in outcomes if not outcome.passed and not _blocks(outcome)],
-        families=_families(outcomes),
-        parts=parts,
-        widest=max(parts, key=_drawn_columns).table.name if parts else "",
-        others=[outcome for outcome in outcomes if not _table_of(outcome.evidence, snapshot.metadata.table_names)],
-        total=len(outcomes),
-        snapshot=snapshot,
-        copy=copy,
-        generator=generator,
-        settings=settings,
-        version=__version__,
-        width=WIDTH,
-        height=HEIGHT,
-    )
-    (folder / "report.html").write_text(html, encoding="utf-8")
-    document = {
-        "verdict": verdict,
-        "copy": copy.ref.id,
-        "snapshot": snapshot.ref.id,
-        "generator": generator,
-        "settings": settings,
-        "rows": {name: {"source": data.rows, "copy": _rows(copy, name)} for name, data in snapshot.tables.items()},
-        "outcomes": [outcome_to_json(outcome) for outcome in outcomes],
-    }
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text, encoding="utf-8")
-    return folder / "report.html"
+    environment.filters.update(moment=_moment, counted=_counted, lower_first=lambda text: text[:1].lower() + text[1:])
+    return environment
 
 
-def _families(outcomes: Sequence[Outcome]) -> list[_Family]:
-    groups: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        groups[outcome.evidence.check.partition(".")[0]].append(outcome)
+def _render_tables(templates: Any, parts: Sequence[TablePart]) -> tuple[list[Any], int]:
+    """Every table's HTML, with plots as long as they fit; and how many are without."""
+    from markupsafe import Markup
+
+    template = templates.get_template("table.html.j2")
+    rendered, size, light = [], 0, 0
+    for number, part in enumerate(parts):
+        text = template.render(part=part, full=True, open=number == 0, most=_MOST)
+        if size + len(text) > _BUDGET:
+            text = template.render(part=part, full=False, open=False, most=0)
+            light += 1
+        size += len(text)
+        rendered.append(Markup(text))  # noqa: S704  a template with autoescape made it
+    return rendered, light
+
+
+def _reasons(every: Sequence[Finding]) -> list[_Reason]:
+    groups: dict[str, list[Finding]] = defaultdict(list)
+    for finding in every:
+        if finding.status == "blocks":
+            groups[finding.check].append(finding)
     return [
-        _Family(
-            name=name,
-            about=_FAMILIES.get(name, "A check of a plug-in."),
-            total=len(group),
-            blocked=sum(_blocks(outcome) for outcome in group),
-            warned=sum(not outcome.passed and not _blocks(outcome) for outcome in group),
-            seconds=sum(outcome.evidence.seconds for outcome in group),
+        _Reason(
+            check=check,
+            title=group[0].title,
+            count=len(group),
+            examples=group[:_EXAMPLES],
+            detail=group[0].detail if len(group) == 1 else "",
+            way_out=group[0].way_out,
         )
-        for name, group in sorted(groups.items(), key=lambda item: ([*_FAMILIES, item[0]].index(item[0]), item[0]))
+        for check, group in groups.items()
     ]
 
 
-def _table_parts(snapshot: Snapshot, copy: SyntheticCopy, outcomes: Sequence[Outcome]) -> list[_TablePart]:
-    names = snapshot.metadata.table_names
-    by_table: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        by_table[_table_of(outcome.evidence, names)].append(outcome)
-    distances = {o.evidence.subject: o.evidence for o in outcomes if o.evidence.check == "fidelity.column_distance"}
-    parts = []
-    with sql.connect() as connection:
-        for number, table in enumerate(snapshot.metadata.tables):
-            own = by_table[table.name]
-            blocked = sum(_blocks(outcome) for outcome in own)
-            parts.append(
-                _TablePart(
-                    table=table,
-                    anchor=f"table-{number}",
-                    rows_real=snapshot.tables[table.name].rows,
-                    rows_copy=_rows(copy, table.name),
-                    outcomes=sorted(own, key=lambda outcome: (outcome.passed, not _blocks(outcome))),
-                    blocked=blocked,
-                    warned=sum(not outcome.passed for outcome in own) - blocked,
-                    plots=_plots(connection, snapshot, copy, table, distances),
-                )
-            )
-    return parts
+def _alert(alert: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "title": words.title(alert["check"]),
+        "before": f"{alert['before']['used']:.0%}",
+        "now": f"{alert['now']['used']:.0%}",
+    }
 
 
-def _drawn_columns(part: _TablePart) -> int:
-    return sum(plot.drawn for plot in part.plots)
+def _counted(every: Sequence[Finding]) -> list[tuple[str, int]]:
+    return list(Counter(finding.title for finding in every).items())
 
 
-def _plots(
-    connection: Any, snapshot: Snapshot, copy: SyntheticCopy, table: Table, distances: Mapping[str, Evidence]
-) -> list[_Plot]:
-    """Nothing for a table that can't be read: the integrity check has said so."""
-    import duckdb
+def _moment(iso: str) -> str:
+    """A time for people.
 
-    try:
-        found = distributions(connection, snapshot, copy, table)
-    except (duckdb.Error, KeyError):
-        return []
-    return [_plot(each, table, distances.get(f"{table.name}.{each.column.name}")) for each in found]
-
-
-def _plot(distribution: Distribution, table: Table, distance: Evidence | None) -> _Plot:
-    real = copied = ""
-    edges = distribution.edges
-    if edges:
-        peak = max(*densities(edges, distribution.real), *densities(edges, distribution.copy), 1e-9)
-        real = outline(edges, distribution.real, peak, closed=True)
-        copied = outline(edges, distribution.copy, peak, closed=False)
-    summary = f"Distribution of {distribution.column.name}, real and copy"
-    if distance:
-        summary += f"; distance {_number(distance.value)}"
-    instead = _why_not_drawn(distribution.column, table)
-    return _Plot(distribution=distribution, real=real, copy=copied, distance=distance, summary=summary, instead=instead)
-
-
-def _why_not_drawn(column: Column, table: Table) -> str:
-    """Where the values of a column without a plot come from."""
-    parents = [key.parent for key in table.foreign_keys if column.name in key.columns]
-    if parents:
-        return f"Not shown: a reference, made as its parent's key, in {' and '.join(dict.fromkeys(parents))}."
-    if column.kind is Kind.ID or (column.name,) in table.keys:
-        return "Not shown: allocated, not learned; codes of reference data that many refer to are kept."
-    if column.kind in _MADE:
-        return "Not learned and not shown: made by a provider, never the source's."
-    return "Nothing to show: no value has enough people behind it."
-
-
-def _table_of(evidence: Evidence, names: Sequence[str]) -> str:
-    """The table that evidence is about: the longest name that its subject begins with; empty for none."""
-    fitting = [
-        name
-        for name in names
-        if evidence.subject == name or evidence.subject.startswith((f"{name}.", f"{name}(", f"{name}:"))
-    ]
-    return max(fitting, key=len, default="")
-
-
-def _rows(copy: SyntheticCopy, table: str) -> int | None:
-    data = copy.tables.get(table)
-    return data.rows if data else None
-
-
-def _blocks(outcome: Outcome) -> bool:
-    return not outcome.passed and outcome.evidence.severity is Severity.CRITICAL
-
-
-def _number(value: float | None) -> str:
-    """A number for people.
-
-    >>> _number(1234567.0), _number(0.123456), _number(float("nan"))
-    ('1,234,567', '0.1235', 'not measured')
+    >>> _moment("2026-03-01T04:05:06+00:00")
+    '1 March 2026, 04:05 UTC'
     """
-    if value is None:
-        return "none"
-    if not math.isfinite(value):
-        return "not measured"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
-
-
-def _percent(share: float) -> str:
-    return "no rows" if math.isnan(share) else f"{share:.1%}"
-
-
-def _limit(evidence: Evidence) -> str:
-    """The limits in words.
-
-    >>> _limit(Evidence(check="c", subject="s", value=1, n=1, minimum=1, maximum=3))
-    '1 to 3'
-    """
-    low, high = evidence.minimum, evidence.maximum
-    if low is not None and high is not None:
-        return f"{_number(low)} to {_number(high)}"
-    if low is not None:
-        return f"at least {_number(low)}"
-    return f"at most {_number(high)}" if high is not None else "none"
+    moment = datetime.fromisoformat(iso).astimezone(UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"

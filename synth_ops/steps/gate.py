@@ -30,6 +30,7 @@ class Gate:
         judge: Turns evidence into outcomes.
         thresholds: The limits that differ from the measures' own.
         policy, reason: As the recipe has them, for the report.
+        labels: Whether the report names text categories.
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
     """
@@ -41,12 +42,23 @@ class Gate:
     write_report: ReportWriter
     policy: str = "standard"
     reason: str = ""
+    labels: bool = False
 
     def ref(self, copy: ArtifactRef) -> ArtifactRef:
         """The id that this gate's report on a copy has: other checks, limits or suites make another one."""
         checks = {name: check.version for name, check in sorted(self.checks.items())}
         limits = {name: asdict(threshold) for name, threshold in self.thresholds.items()}
-        inputs = ("report", __version__, copy.id, checks, limits, dict(self.suites), self.policy, self.reason)
+        inputs = (
+            "report",
+            __version__,
+            copy.id,
+            checks,
+            limits,
+            dict(self.suites),
+            self.policy,
+            self.reason,
+            self.labels,
+        )
         return ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(*inputs))
 
 
@@ -83,6 +95,7 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
             verdict=verdict,
             generator=model.body["generator"],
             settings_summary={"seed": copy.seed, "scale": copy.scale, **_policy_summary(gate)},
+            labels=gate.labels,
         )
         if written.name != REPORT_FILE:
             written.rename(folder / REPORT_FILE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import math
 import re
-from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -16,12 +16,12 @@ from synth_ops.checks.engine import judge
 from synth_ops.metadata import Column, Kind, Metadata, Table
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.report import write_report
-from synth_ops.report.distributions import _supported_bins
+from synth_ops.report.distributions import supported_bins
 from synth_ops.testing.check_contexts import check_context
 from synth_ops.testing.warehouses import CANARIES, leaked_canaries, small_warehouse_rows, write_table
 
 
-def written(folder, context, outcomes, verdict="passed", **settings):
+def written(folder, context, outcomes, verdict="passed", *, labels=False, around=None, **settings):
     folder.mkdir(exist_ok=True)
     path = write_report(
         folder,
@@ -31,6 +31,8 @@ def written(folder, context, outcomes, verdict="passed", **settings):
         verdict=verdict,
         generator="relational_trees",
         settings_summary={"seed": 0, **settings},
+        labels=labels,
+        context=around,
     )
     return path.read_text(encoding="utf-8"), (folder / "report.json").read_text(encoding="utf-8")
 
@@ -50,7 +52,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.seen.append((tag, dict(attrs)))
-        if tag not in ("meta", "path"):
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -69,10 +71,11 @@ def test_a_passed_copy(tmp_path):
     html, numbers = written(tmp_path / "r", context, outcomes)
     assert "passed</strong> its gate" in html
     assert context.copy.ref.id in html
-    assert f"{len(outcomes):,} measurements" in html
+    judged_once = {(o.evidence.check, o.evidence.subject, o.evidence.value) for o in outcomes}
+    assert f"{len(judged_once):,} measurements" in html
     document = json.loads(numbers)
     assert document["verdict"] == "passed"
-    assert document["rows"]["orders"] == {"source": 800, "copy": 800}
+    assert {table["name"]: table["rows"] for table in document["tables"]}["orders"] == {"source": 800, "copy": 800}
     assert len(document["outcomes"]) == len(outcomes)
 
 
@@ -121,9 +124,14 @@ def test_categories_of_few_people_have_no_name(tmp_path):
     few = [(*row[:3], {1: "Onlyville", 2: "Onlyville"}.get(row[0], row[3]), *row[4:]) for row in rows]
     data = write_table(tmp_path / "few", table, few)
     snapshot = dataclasses.replace(context.snapshot, tables={**context.snapshot.tables, "customers": data})
-    html, _ = written(tmp_path / "r", dataclasses.replace(context, snapshot=snapshot), [])
-    assert "Onlyville" not in html
-    assert "Lyon" in html
+    context = dataclasses.replace(context, snapshot=snapshot)
+    named = "".join(written(tmp_path / "named", context, [], labels=True))
+    assert "Onlyville" not in named
+    assert "Lyon" in named
+    numbered = "".join(written(tmp_path / "numbered", context, []))
+    assert "Onlyville" not in numbered
+    assert "Lyon" not in numbered
+    assert "value 1" in numbered
 
 
 def test_names_are_escaped(tmp_path):
@@ -183,14 +191,14 @@ def test_odd_columns_are_no_obstacle(tmp_path):
     copy = dataclasses.replace(context.copy, metadata=metadata, tables={"odd": data})
     context = dataclasses.replace(context, snapshot=snapshot, copy=copy)
     html, _ = written(tmp_path / "r", context, outcomes_of(context))
-    assert html.count('class="card"') == len(types)
+    assert all(name in html for name in table.column_names)
 
 
 def test_warnings_do_not_open_the_page_as_failures(tmp_path):
     evidence = Evidence(check="w", subject="orders", value=2.0, n=1, maximum=1.0, severity=Severity.WARNING)
     html, _ = written(tmp_path / "r", check_context(tmp_path), [Outcome(evidence=evidence, passed=False)])
     assert "1 to look at" in html
-    assert '<span class="tag bad">' not in html
+    assert '<span class="tag blocks">' not in html
 
 
 def test_one_warning_is_one(tmp_path):
@@ -202,29 +210,104 @@ def test_one_warning_is_one(tmp_path):
     assert "2 warnings<" in html
 
 
+def test_a_number_with_a_limit_to_warn_and_one_to_block_is_one_line(tmp_path):
+    evidence = Evidence(check="privacy.x", subject="orders", value=0.15, n=9, maximum=0.2)
+    softer = dataclasses.replace(evidence, maximum=0.1, severity=Severity.WARNING)
+    outcomes = [Outcome(evidence=evidence, passed=True), Outcome(evidence=softer, passed=False)]
+    html, numbers = written(tmp_path / "r", check_context(tmp_path), outcomes)
+    assert "1 measurements, none of which blocks; 1 to look at" in html
+    assert "at most 0.1; at most 0.2 or it blocks" in html
+    assert len(json.loads(numbers)["outcomes"]) == 2
+
+
+def test_an_interval_and_what_fresh_data_give_are_drawn(tmp_path):
+    evidence = Evidence(
+        check="privacy.auc", subject="orders", value=0.55, n=9, maximum=0.6, ci_low=0.5, ci_high=0.6, reference=0.5
+    )
+    html, _ = written(tmp_path / "r", check_context(tmp_path), [Outcome(evidence=evidence, passed=True)])
+    strip = re.search(r'<span class="strip"[^>]*aria-label="([^"]+)">(.*?)</span>', html, re.DOTALL)
+    assert strip
+    assert strip[1] == "0.55, 95% interval 0.5 to 0.6; at most 0.6"
+    assert all(f"<{mark} " in strip[2] for mark in ("u", "s", "b", "i"))
+
+
+def test_a_check_that_nobody_described_is_shown_under_its_own_name(tmp_path):
+    evidence = Evidence(check="novel.some_measure", subject="orders", value=1.0, n=1, maximum=0.5)
+    html, _ = written(tmp_path / "r", check_context(tmp_path), [Outcome(evidence=evidence, passed=False)], "failed")
+    head = html[html.index("<header") : html.index("</header>")]
+    assert "some measure" in head
+    assert 'id="novel"' in html
+
+
 def test_what_is_not_drawn_says_where_its_values_come_from(tmp_path):
-    html, _ = written(tmp_path / "r", check_context(tmp_path), [])
-    tables = {part.partition("</h3>")[0]: unescape(part) for part in html.split("<h3>")[1:]}
-    cards = {
-        name: dict(re.findall(r'aria-label="Column (\w+)">(.*?)</section>', part, re.DOTALL))
-        for name, part in tables.items()
+    _, numbers = written(tmp_path / "r", check_context(tmp_path), [])
+    reasons = {
+        (table["name"], column["name"]): column.get("not_shown")
+        for table in json.loads(numbers)["tables"]
+        for column in table["columns"]
     }
-    assert "a reference, made as its parent's key, in customers" in cards["orders"]["customer_id"]
-    assert "allocated, not learned; codes of reference data that many refer to are kept" in cards["orders"]["order_id"]
-    assert "made by a provider, never the source's" in cards["customers"]["name"]
-
-
-def test_drawn_columns_stand_before_the_others(tmp_path):
-    html, _ = written(tmp_path / "r", check_context(tmp_path), [])
-    for grid in html.split('<div class="cards">')[1:]:
-        drawn = ["<svg" in card or 'class="bars"' in card for card in grid.split("</div>")[0].split("<section")[1:]]
-        assert len(set(drawn)) == 1
+    assert reasons["orders", "customer_id"] == "a reference, made as its parent's key, in customers"
+    assert "allocated, not learned; codes of reference data that many refer to" in reasons["orders", "order_id"]
+    assert reasons["customers", "name"] == "made by a provider, never the source's"
 
 
 def test_bins_are_joined_until_five_stand_behind_each():
-    for subjects in ([9, 0, 2, 4, 8, 1], [1, 1], [0, 0, 5], [5, 1, 0, 0], [1, 0, 0, 9, 0, 1, 1]):
-        groups = list(_supported_bins(subjects))
+    for sizes in ([9, 0, 2, 4, 8, 1], [1, 1], [0, 0, 5], [5, 1, 0, 0], [1, 0, 0, 9, 0, 1, 1]):
+        subjects = [{(place, n) for n in range(size)} for place, size in enumerate(sizes)]
+        groups = list(supported_bins(subjects))
         assert [start for start, _ in groups] == [0, *(end for _, end in groups[:-1])]
         assert groups[-1][1] == len(subjects)
-        held = [sum(subjects[start:end]) for start, end in groups]
-        assert sum(subjects) < 5 or all(n == 0 or n >= 5 for n in held)
+        held = [len(set().union(*subjects[start:end])) for start, end in groups]
+        assert sum(sizes) < 5 or all(n == 0 or n >= 5 for n in held)
+
+
+def test_one_person_in_many_bins_is_one():
+    assert list(supported_bins([{1, 2, 3}, {1, 2, 3}, {1, 2}, {4, 5}, {9}])) == [(0, 5)]
+
+
+def test_the_same_copy_gives_the_same_bytes_but_for_times(tmp_path):
+    context = check_context(tmp_path)
+    documents = [json.loads(written(tmp_path / side, context, outcomes_of(context))[1]) for side in "ab"]
+    times = [document.pop("times") for document in documents]
+    assert documents[0] == documents[1]
+    assert json.dumps(documents[0]) == json.dumps(documents[1])
+    assert times[0]["seconds"].keys() == {"integrity", "fidelity", "privacy"}
+    assert "seconds" not in json.dumps(documents[0])
+
+
+def test_related_columns_show_it(tmp_path):
+    rows = [(str(n % 3), (n % 3) * 10.0, n * 7919 % 1000 / 10) for n in range(600)]
+    unrelated = [(str(n % 3), ((n // 3) % 3) * 10.0, n * 7919 % 1000 / 10) for n in range(600)]
+    columns = (
+        Column(name="letter", type="VARCHAR", kind=Kind.CATEGORICAL),
+        Column(name="weight", type="DOUBLE", kind=Kind.NUMERICAL),
+        Column(name="noise", type="DOUBLE", kind=Kind.NUMERICAL),
+    )
+    table = Table(name="t", path=("t",), columns=columns)
+    context = check_context(tmp_path)
+    metadata = Metadata(tables=(table,))
+    real, copied = (write_table(tmp_path / side, table, of) for side, of in (("x", rows), ("y", unrelated)))
+    snapshot = dataclasses.replace(context.snapshot, metadata=metadata, tables={"t": real})
+    copy = dataclasses.replace(context.copy, metadata=metadata, tables={"t": copied})
+    context = dataclasses.replace(context, snapshot=snapshot, copy=copy)
+    html, numbers = written(tmp_path / "r", context, [])
+    (document,) = json.loads(numbers)["tables"]
+    found = document["associations"]
+    assert found["columns"] == ["letter", "weight", "noise"]
+    assert found["source"][0][1] == 1.0
+    assert found["copy"][0][1] < 0.1
+    assert found["source"][0][2] < 0.15
+    assert "letter with weight 1.00 real, 0.0" in html
+
+
+def test_children_are_counted_per_parent(tmp_path):
+    context = check_context(tmp_path)
+    _, numbers = written(tmp_path / "r", context, [])
+    orders = next(table for table in json.loads(numbers)["tables"] if table["name"] == "orders")
+    found = next(each for each in orders["cardinalities"] if each["parent"] == "customers")
+    counted = collections.Counter(row[1] for row in small_warehouse_rows(customers=400)["orders"])
+    histogram = collections.Counter(counted.get(row[0], 0) for row in small_warehouse_rows(customers=400)["customers"])
+    assert found["children"][0] == "0"
+    assert found["source"][0] == pytest.approx(histogram[0] / 400)
+    assert sum(found["source"]) == pytest.approx(1)
+    assert found["source"] == pytest.approx(found["copy"], abs=0.05)

@@ -1,0 +1,33 @@
+"""What is known around a report, and changes while the report itself does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Around one report.
+
+    Attributes:
+        recipe: The recipe's short name.
+        source, target: Labels of the locations.
+        at: When the copy was judged, ISO 8601, UTC.
+        nights: Past nights, oldest first, without this one: `at`, `verdict`, `copy`, `scores` by check, ...
+        alerts: Checks that moved towards their limits since the last good night (see `scores.alerts`).
+        drift: How far the source moved since the snapshot before: `against`, and PSI by column; None if unknown.
+        publication: `target`, `generation`, `published_at`; None before it was published.
+        seconds: What the steps took.
+    """
+
+    recipe: str = ""
+    source: str = ""
+    target: str = ""
+    at: str = ""
+    nights: Sequence[Mapping[str, Any]] = ()
+    alerts: Sequence[Mapping[str, Any]] = ()
+    drift: Mapping[str, Any] | None = None
+    publication: Mapping[str, Any] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
