@@ -297,6 +297,33 @@ def rollback(recipe: RecipePath) -> None:
     output.print(f"generation {generation.number} (copy {generation.copy}) is live again", markup=False)
 
 
+target = typer.Typer(name="target", help="Prepare the target.", no_args_is_help=True)
+app.add_typer(target)
+
+
+@target.command("init")
+def target_init(
+    recipe: RecipePath,
+    environment: Annotated[str, typer.Option("--environment", help="What the target is: staging, test, dev, ...")],
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", help="The database's name, for scripts. Else it is asked for.")
+    ] = None,
+) -> None:
+    """Mark a database server's database, once, as one that every publication may replace."""
+    from synth_ops.run import mark_target
+    from synth_ops.terminal import output
+
+    def ask(database: str) -> str:
+        if confirm is not None:
+            return confirm
+        typer.echo(f"the tables of the database {database!r} will be replaced by every publication", err=True)
+        return str(typer.prompt("type its name to mark it", err=True))
+
+    loaded = load_recipe(recipe)
+    database = mark_target(loaded, environment, ask)
+    output.print(f"database {database} is marked as {environment}: synth-ops may publish to it", markup=False)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""

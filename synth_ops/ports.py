@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from synth_ops.artifacts import Evidence, Generation, Snapshot, SyntheticCopy, TableData
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
+from synth_ops.recipe import Mismatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,10 +146,44 @@ class Check(Protocol):
         """Measure. Evidence holds names and numbers, never cell values."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishRules:
+    """What a recipe says about going live, for targets that have the capability.
+
+    Attributes:
+        deny: Patterns (`*prod*`) of names of hosts and databases that must never be a target.
+        on_mismatch: What to do about a live table that differs from the copy's.
+        recreate_dependents: Whether views and foreign keys outside the live schemas are made to follow the tables.
+        kept: Tables that stay in the target as they are.
+        lock_timeout_ms: The longest that one attempt to swap may hold up readers.
+        deadline_s: When attempts end.
+    """
+
+    deny: tuple[str, ...] = ()
+    on_mismatch: Mismatch = Mismatch.FAIL
+    recreate_dependents: bool = False
+    kept: frozenset[str] = frozenset()
+    lock_timeout_ms: int = 500
+    deadline_s: float = 120.0
+
+
+class Capability(StrEnum):
+    """What a target can do beyond `Target`."""
+
+    RULES = "rules"
+    """It follows `PublishRules`; any other target takes none but the default ones."""
+    MARKER = "marker"
+    """It is a `MarkedTarget`: it must be marked as a non-production database first."""
+
+
 class Target(Protocol):
-    """A non-production database that copies are published to. Constructed as `Target(location)`; opens nothing."""
+    """A non-production database that copies are published to. Constructed as `Target(location)`; opens nothing.
+
+    One that has `rules` among its `capabilities` is constructed as `Target(location, rules=PublishRules(...))`.
+    """
 
     version: str
+    capabilities: frozenset[Capability]
 
     def publish(
         self,
@@ -183,7 +219,39 @@ class Target(Protocol):
         """What the target remembers, oldest first; empty when nothing was ever published to it."""
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """A source or target that can say what it really is."""
+
+    def identity(self) -> str:
+        """What tells this database apart from all others, by whatever name and on whatever replica it is reached.
+
+        A PostgreSQL database: `postgresql:<identifier of the cluster>:<oid of the database>`.
+
+        Raises:
+            SourceError, TargetUnavailableError: It can't be reached.
+        """
+
+
+class MarkedTarget(Target, Protocol):
+    """A target that publishes only where a marker says that the database may be replaced."""
+
+    def database(self) -> str:
+        """The database's own name for itself."""
+
+    def mark(self, environment: str, *, confirm: str) -> None:
+        """Put the marker there.
+
+        Args:
+            environment: Its name: `staging`, `test`, ...
+            confirm: The database's name, typed by somebody who means it.
+
+        Raises:
+            PublishRefusedError: The environment sounds like production, or another database was meant.
+        """
+
+
 SourceFactory = Callable[[Location], Source]
-TargetFactory = Callable[[Location], Target]
+TargetFactory = Callable[..., Target]
 GeneratorFactory = Callable[..., Generator]
 Settings = Mapping[str, Any]

@@ -7,22 +7,33 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
 from synth_ops.errors import (
     ArtifactNotFoundError,
     GateFailedError,
+    PublishRefusedError,
     RecipeError,
     SynthOpsError,
     refuse_interruption,
     unforeseen,
 )
 from synth_ops.plan import STEPS
-from synth_ops.ports import Progress, ProgressListener, Source, Target, Threshold
-from synth_ops.recipe import Recipe
+from synth_ops.ports import (
+    Capability,
+    Identified,
+    MarkedTarget,
+    Progress,
+    ProgressListener,
+    PublishRules,
+    Source,
+    Target,
+    Threshold,
+)
+from synth_ops.recipe import Dependents, Recipe
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
@@ -172,8 +183,72 @@ def open_target(recipe: Recipe) -> Target:
     location = recipe.target_location()
     plugin = load(PluginKind.TARGET, location.scheme)
     refuse_source_as_target(recipe.source_location(), location)
-    target: Target = plugin(location)
+    rules = _publish_rules(recipe)
+    if Capability.RULES not in plugin.capabilities:
+        _refuse_rules(rules, location.scheme)
+        target: Target = plugin(location)
+    else:
+        target = plugin(location, rules=rules)
     return target
+
+
+def mark_target(recipe: Recipe, environment: str, confirm: Callable[[str], str]) -> str:
+    """Say, inside the target, that it may be replaced every night; done once, by hand.
+
+    Args:
+        environment: Its name: `staging`, `test`, ...
+        confirm: Asked for the name of the database, which it is given to show.
+
+    Returns:
+        The name of the database.
+
+    Raises:
+        RecipeError: A target of this kind needs no marker.
+        PublishRefusedError: The name of the environment, or the answer, is not what it has to be.
+    """
+    target = open_target(recipe)
+    if Capability.MARKER not in target.capabilities:
+        raise RecipeError(
+            f"{recipe.target_location().label} needs no marker",
+            "publish to it: a file is only ever replaced if this tool published it",
+        )
+    marked = cast("MarkedTarget", target)
+    _refuse_same_database(recipe, marked)
+    database = marked.database()
+    marked.mark(environment, confirm=confirm(database))
+    return database
+
+
+def _publish_rules(recipe: Recipe) -> PublishRules:
+    asked = recipe.publish
+    return PublishRules(
+        deny=asked.deny,
+        on_mismatch=asked.on_mismatch,
+        recreate_dependents=asked.dependents is Dependents.RECREATE,
+        kept=frozenset(name for name, table in recipe.tables.items() if table.keep),
+        lock_timeout_ms=asked.lock_timeout_ms,
+        deadline_s=asked.swap_deadline_s,
+    )
+
+
+def _refuse_rules(rules: PublishRules, scheme: str) -> None:
+    default = PublishRules()
+    asked = [field.name for field in fields(rules) if getattr(rules, field.name) != getattr(default, field.name)]
+    if asked:
+        raise RecipeError(
+            f"a {scheme} target can't do what the recipe asks of it: {', '.join(asked)}",
+            "remove it from the recipe, or publish to a database server",
+        )
+
+
+def _refuse_same_database(recipe: Recipe, target: Target) -> None:
+    """Compare what the databases say they are, through any host name and on any replica."""
+    source = open_source(recipe)
+    if isinstance(source, Identified) and isinstance(target, Identified) and source.identity() == target.identity():
+        raise PublishRefusedError(
+            f"the target {recipe.target_location().label} is the source, under another name",
+            "choose another target in the recipe",
+        )
 
 
 def roll_back(recipe: Recipe) -> Generation:
@@ -214,7 +289,7 @@ _Made = tuple[ArtifactRef, bool, dict[str, Any]]
 def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.snapshot import take_snapshot
 
-    open_target(recipe)  # a target that can't be is refused before any work is done
+    _refuse_same_database(recipe, open_target(recipe))  # refused before any work is done
     ref, skipped = take_snapshot(recipe, open_source(recipe), store=store, progress=progress)
     body = store.read(ref).body
     return ref, skipped, {"tables": _rows(body), "warnings": list(body["warnings"])}
@@ -264,10 +339,12 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
     from synth_ops.steps.publish import publish
 
     given = _required(needs, ArtifactKind.REPORT, ArtifactKind.COPY)
+    target = open_target(recipe)
+    _refuse_same_database(recipe, target)
     copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
     ref, generation, skipped = publish(
         _assemble_gate(recipe).ref(copy),
-        open_target(recipe),
+        target,
         source=recipe.source_location(),
         destination=recipe.target_location(),
         keep=recipe.publish.keep_generations,

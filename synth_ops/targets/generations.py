@@ -21,7 +21,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +31,9 @@ from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata
-from synth_ops.ports import Progress, ProgressListener
+from synth_ops.ports import Capability, ProgressListener
 from synth_ops.targets.constraints import verify
-from synth_ops.targets.publication import Published
-
-Tick = Callable[[str], None]
+from synth_ops.targets.publication import Published, Tick, ticks, worth_keeping
 
 _LOCK_WAIT_S = 2.0
 _MOST_LINKS = 40
@@ -73,13 +71,16 @@ class Medium(Protocol):
         """
 
 
-class Generations:
-    """The generations of one target.
+class FileTarget:
+    """A target that is one file or folder: `ports.Target` for every medium.
 
     Args:
         location: Of a built-in file scheme.
         medium: How its data is read and built.
     """
+
+    version = "1"
+    capabilities: frozenset[Capability] = frozenset()
 
     def __init__(self, location: Location, medium: Medium) -> None:
         if location.path is None:
@@ -99,8 +100,8 @@ class Generations:
         keep: int,
         progress: ProgressListener,
     ) -> Generation:
-        """What `ports.Target.publish` promises; `progress` hears of every step on the way."""
-        tick = _ticks(progress, len(tables) + _FIXED_TICKS)
+        """Build the copy aside, enforce its constraints, swap it in; see `ports.Target`."""
+        tick = ticks(progress, len(tables) + _FIXED_TICKS)
         with self._publishing():
             live = self._medium.read(self._live)
             if live and live.copy == copy_id:
@@ -123,7 +124,7 @@ class Generations:
         return published.generation(live=True)
 
     def rollback(self) -> Generation:
-        """What `ports.Target.rollback` promises: back to what was live before the live generation was published."""
+        """Go back to what was live before the live generation was published; see `ports.Target`."""
         with self._publishing():
             live = self._medium.read(self._live)
             if live is None:
@@ -139,8 +140,8 @@ class Generations:
             self._swap(candidate, live, _unheard)
         return before.generation(live=True)
 
-    def remembered(self) -> list[Generation]:
-        """What `ports.Target.generations` promises; takes no lock and writes nothing."""
+    def generations(self) -> Sequence[Generation]:
+        """What the target remembers, oldest first; takes no lock and writes nothing."""
         with self._file_errors():
             live = self._medium.read(self._live)
             found = {live.number: live} if live else {}
@@ -186,13 +187,7 @@ class Generations:
     def _forget_all_but(self, keep: int, live: Published) -> None:
         """Keep the way back (each generation's predecessor), then the newest others."""
         known = {number: self._medium.read(self._entry(number)) for number in self._history()}
-        way_back: list[int] = []
-        step: Published | None = live
-        while step and step.number not in way_back:
-            way_back.append(step.number)
-            step = known.get(step.previous)
-        others = sorted(known.keys() - set(way_back), reverse=True)
-        for number in known.keys() - set([*way_back, *others][:keep]):
+        for number in known.keys() - worth_keeping(keep, live, {n: each for n, each in known.items() if each}):
             self._entry(number).unlink()
         self._collect()
 
@@ -286,17 +281,6 @@ def _where_it_lies(path: Path) -> Path:
             break
         path = path.parent / path.readlink()
     return path
-
-
-def _ticks(progress: ProgressListener, total: int) -> Tick:
-    done = 0
-
-    def tick(item: str) -> None:
-        nonlocal done
-        done += 1
-        progress(Progress(step="publish", item=item, done=done, total=total))
-
-    return tick
 
 
 def _unheard(item: str) -> None:

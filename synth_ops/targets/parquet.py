@@ -11,49 +11,26 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from synth_ops import sql
-from synth_ops.artifacts import Generation, TableData
+from synth_ops.artifacts import TableData
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
-from synth_ops.ports import ProgressListener
 from synth_ops.targets.constraints import rows_sql
-from synth_ops.targets.generations import Generations, Tick, flush_to_disk
-from synth_ops.targets.publication import Published, not_ours
+from synth_ops.targets.generations import FileTarget, flush_to_disk
+from synth_ops.targets.publication import Published, Tick, not_ours
 
 PUBLICATION_FILE = "_publication.json"
 _UNSAFE = re.compile(r'^[._]|[/\\%:*?"<>|\x00-\x1f\x7f]')
 
 
-class ParquetTarget:
+class ParquetTarget(FileTarget):
     """Publishes to a folder of Parquet files; see the module for how to read it and `generations` for how it swaps."""
 
-    version = "1"
-
     def __init__(self, location: Location) -> None:
-        self._generations = Generations(location, _ParquetFolder(location.label))
-
-    def publish(
-        self,
-        metadata: Metadata,
-        tables: Mapping[str, TableData],
-        *,
-        copy_id: str,
-        keep: int,
-        progress: ProgressListener,
-    ) -> Generation:
-        """Copy the files aside, swap them in; see `ports.Target`."""
-        return self._generations.publish(metadata, tables, copy_id=copy_id, keep=keep, progress=progress)
-
-    def rollback(self) -> Generation:
-        """Swap the generation before the live one back in; see `ports.Target`."""
-        return self._generations.rollback()
-
-    def generations(self) -> Sequence[Generation]:
-        """What the target remembers, oldest first."""
-        return self._generations.remembered()
+        super().__init__(location, _ParquetFolder(location.label))
 
 
 def file_name(table: str) -> str:

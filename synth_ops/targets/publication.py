@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from synth_ops.artifacts import Generation
 from synth_ops.errors import PublishRefusedError
+from synth_ops.ports import Progress, ProgressListener
+
+Tick = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +84,31 @@ def not_ours(label: str) -> PublishRefusedError:
     return PublishRefusedError(
         f"{label} exists and was not published by synth_ops", "move it away or choose another target"
     )
+
+
+def worth_keeping(keep: int, live: Published, known: Mapping[int, Published]) -> set[int]:
+    """Which generations stay: the way back (each one's predecessor), then the newest others.
+
+    Args:
+        keep: How many, the live one included.
+        known: All others, by number.
+    """
+    way_back: list[int] = []
+    step: Published | None = live
+    while step and step.number not in way_back:
+        way_back.append(step.number)
+        step = known.get(step.previous)
+    others = sorted(known.keys() - set(way_back), reverse=True)
+    return set([*way_back, *others][:keep])
+
+
+def ticks(progress: ProgressListener, total: int) -> Tick:
+    """Tell a listener of one item after the other, of so many."""
+    done = 0
+
+    def tick(item: str) -> None:
+        nonlocal done
+        done += 1
+        progress(Progress(step="publish", item=item, done=done, total=total))
+
+    return tick

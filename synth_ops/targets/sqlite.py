@@ -17,14 +17,13 @@ from urllib.parse import quote as quote_url
 import duckdb
 
 from synth_ops import sql
-from synth_ops.artifacts import Generation, TableData
+from synth_ops.artifacts import TableData
 from synth_ops.errors import PublishError, TargetUnavailableError
 from synth_ops.location import Location
 from synth_ops.metadata import ForeignKey, Metadata, Table, generation_order
-from synth_ops.ports import ProgressListener
 from synth_ops.targets.constraints import enforceable_foreign_keys, refuse_colliding_names, rows_sql
-from synth_ops.targets.generations import Generations, Tick, flush_to_disk, holds_bytes
-from synth_ops.targets.publication import COLUMNS, Published, not_ours
+from synth_ops.targets.generations import FileTarget, flush_to_disk, holds_bytes
+from synth_ops.targets.publication import COLUMNS, Published, Tick, not_ours
 from synth_ops.targets.sqlite_dialect import check_sql, spelling, values_sql
 
 logger = logging.getLogger(__name__)
@@ -37,33 +36,11 @@ _SIDE_FILES = ("-wal", "-journal", "-shm")
 _NO_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
-class SQLiteTarget:
+class SQLiteTarget(FileTarget):
     """Publishes to a SQLite file; see the module for what it declares and `generations` for how it swaps."""
 
-    version = "1"
-
     def __init__(self, location: Location) -> None:
-        self._generations = Generations(location, _SQLiteFile(location.label))
-
-    def publish(
-        self,
-        metadata: Metadata,
-        tables: Mapping[str, TableData],
-        *,
-        copy_id: str,
-        keep: int,
-        progress: ProgressListener,
-    ) -> Generation:
-        """Load the copy aside, enforce its constraints, swap it in; see `ports.Target`."""
-        return self._generations.publish(metadata, tables, copy_id=copy_id, keep=keep, progress=progress)
-
-    def rollback(self) -> Generation:
-        """Swap the generation before the live one back in; see `ports.Target`."""
-        return self._generations.rollback()
-
-    def generations(self) -> Sequence[Generation]:
-        """What the target remembers, oldest first."""
-        return self._generations.remembered()
+        super().__init__(location, _SQLiteFile(location.label))
 
 
 class _SQLiteFile:

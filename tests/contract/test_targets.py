@@ -4,12 +4,14 @@ import contextlib
 import sqlite3
 
 import duckdb
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
 from synth_ops.location import parse_location
 from synth_ops.targets.duckdb import DuckDBTarget
 from synth_ops.targets.parquet import ParquetTarget
+from synth_ops.targets.postgresql.target import PostgreSQLTarget
 from synth_ops.targets.sqlite import SQLiteTarget
 from synth_ops.testing.contracts import TargetContract, TargetPlace
 
@@ -80,4 +82,36 @@ class TestParquetTarget(TargetContract):
             read=read,
             occupy=occupy,
             occupied=lambda: [entry.name for entry in folder.iterdir()],
+        )
+
+
+class TestPostgreSQLTarget(TargetContract):
+    @pytest.fixture
+    def place(self, tmp_path, postgres_server, postgres_database):
+        url = postgres_server.url(postgres_database)
+        PostgreSQLTarget(parse_location(url, tmp_path)).mark("test", confirm=postgres_database)
+
+        def read(names):
+            query = "; ".join(f'SELECT * FROM public."{name}"' for name in names)
+            with psycopg.connect(url) as connection, connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                locks = ", ".join(f'public."{name}"' for name in names)
+                cursor.execute(f"LOCK TABLE {locks} IN ACCESS SHARE MODE")
+                cursor.execute(query)
+                return dict(zip(names, (each.fetchall() for each in cursor.results()), strict=True))
+
+        def occupy():
+            with psycopg.connect(url) as connection:
+                connection.execute("DROP SCHEMA synth_ops CASCADE")
+                connection.execute("CREATE TABLE first AS SELECT 1 AS precious")
+
+        def occupied():
+            with psycopg.connect(url) as connection:
+                return connection.execute("SELECT * FROM first").fetchall()
+
+        return TargetPlace(
+            target=lambda: PostgreSQLTarget(parse_location(url, tmp_path)),
+            read=read,
+            occupy=occupy,
+            occupied=occupied,
         )

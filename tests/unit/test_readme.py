@@ -69,7 +69,9 @@ def test_the_shell_commands_exist(readme, repository):
         for part in line.split("#")[0].split("&&"):
             words = shlex.split(part)
             if words[:1] == ["synth-ops"]:
-                options = {option for each in click_app.commands[words[1]].params for option in each.opts}
+                command = click_app.commands[words[1]]
+                command = getattr(command, "commands", {}).get(words[2], command)
+                options = {option for each in command.params for option in each.opts}
                 assert {word for word in words[2:] if word.startswith("--")} <= options, part
                 seen.add(words[1])
             elif words[:1] == ["python"] and words[1].endswith(".py"):

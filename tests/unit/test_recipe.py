@@ -80,7 +80,7 @@ def test_sections_with_nothing_below_them_are_as_good_as_absent():
         ({"tables": {"t": {"columns": {"c": {"knd": "id"}}}}}, "did you mean 'kind'?"),
         ({"tables": {"t": {"foreign_keys": [{"columns": "a", "reference": "p"}]}}}, "did you mean 'references'?"),
         ({"gate": {"suite": []}}, "did you mean 'suites'?"),
-        ({"publish": {"keep": 3}}, "known here: keep_generations"),
+        ({"publish": {"keep": 3}}, "known here: deny, dependents, keep_generations"),
         ({"tables": {"t": {"columns": {"c": {"kind": "secret"}}}}}, "'tables.t.columns.c.kind'"),
         ({"tables": {"t": {"columns": {"c": {"kind": "pi"}}}}}, "did you mean 'pii'?"),
         ({"tables": {"t": {"foreign_keys": [{"columns": "a", "references": "p", "orphans": "kep"}]}}}, "'keep'?"),
