@@ -12,6 +12,7 @@ The house, from the door down; whatever stands higher may import what stands low
     steps                       one verb a module
     sources, generators, checks, targets, report    the plug-ins, and the HTML report
     kinds, propose              what columns mean; keys that a source does not declare
+    verdict                     a gate report in few numbers
     artifact_io, store, sql, registry, plan         artifacts on disk, DuckDB over them, plug-ins by name, the graph
     ports                       what a plug-in looks like
     recipe, artifacts           what a user writes; what a step makes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
 
 class SynthOpsError(Exception):
@@ -75,6 +76,10 @@ class ArtifactTamperedError(ArtifactError):
     """An artifact's bytes are not those that were written."""
 
 
+class ArtifactVersionError(ArtifactError):
+    """An artifact was made by another version of this package, or of a plug-in, than the one that is to go on."""
+
+
 class SourceError(SynthOpsError):
     """The source can't be read."""
 
@@ -102,16 +107,20 @@ class GateFailedError(SynthOpsError):
         message: The failed checks in one line.
         hint: Where the report is.
         report_id: Id of the gate report in the store.
+        facts: The verdict's counts and scores, as a passed gate returns them.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, hint: str = "", report_id: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", report_id: str = "", facts: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message, hint)
         self.report_id = report_id
+        self.facts = dict(facts or {})
 
-    def __reduce__(self) -> tuple[type[GateFailedError], tuple[str, str, str]]:
-        return type(self), (self.message, self.hint, self.report_id)
+    def __reduce__(self) -> tuple[type[GateFailedError], tuple[str, str, str, dict[str, Any]]]:
+        return type(self), (self.message, self.hint, self.report_id, self.facts)
 
 
 class PublishError(SynthOpsError):

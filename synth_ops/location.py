@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from synth_ops.errors import RecipeError
 from synth_ops.server_url import parse_server_url, plugin_of
@@ -117,6 +117,35 @@ def parse_location(text: str, base: Path) -> Location:
     if not raw:
         raise RecipeError(f"{scheme} URL without a path", f"write {scheme}:///path")
     return _file_location(scheme, _absolute(base, raw), resolved, text)
+
+
+def compose_url(
+    scheme: str,
+    *,
+    host: str = "",
+    port: int | None = None,
+    user: str = "",
+    password: str = "",
+    database: str = "",
+    options: Mapping[str, str] | None = None,
+) -> str:
+    """A URL from its parts, each escaped: what a connection or a resource of an orchestrator holds.
+
+    Args:
+        database: The name of a database; for the built-in file schemes, the file's or folder's path.
+
+    >>> compose_url("postgresql", host="db", port=5432, user="ada", password="p@ss", database="shop")
+    'postgresql://ada:p%40ss@db:5432/shop'
+    >>> compose_url("duckdb", database="/data/shop.duckdb")
+    'duckdb:////data/shop.duckdb'
+    """
+    if scheme in _FILE_SCHEMES:
+        return f"{scheme}:///{database}"
+    secret = f":{quote(password, safe='')}" if password else ""
+    login = f"{quote(user, safe='')}{secret}@" if user or password else ""
+    shown = f"[{host}]" if ":" in host else quote(host, safe="")
+    query = f"?{urlencode(options)}" if options else ""
+    return f"{scheme}://{login}{shown}{f':{port}' if port else ''}/{quote(database, safe='')}{query}"
 
 
 def overlap(one: Location, other: Location) -> bool:

@@ -27,6 +27,7 @@ from synth_ops.location import Location, parse_location
 from synth_ops.metadata import Kind, Orphans, did_you_mean
 
 _QUOTED = r"'([^']+)'"
+_ELSEWHERE = "given when it runs"
 
 
 def _as_names(value: object) -> object:
@@ -210,6 +211,7 @@ class Recipe(_Section):
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _name: str = PrivateAttr(default="recipe")
+    _elsewhere: tuple[str, str] = PrivateAttr(default=("", ""))
 
     @property
     def folder(self) -> Path:
@@ -227,17 +229,45 @@ class Recipe(_Section):
         copy._folder, copy._name = folder.absolute(), name  # noqa: SLF001
         return copy
 
+    def with_locations(self, *, source: str = "", target: str = "") -> Self:
+        """The same recipe, reading from and publishing to what an orchestrator's connections stand for.
+
+        Args:
+            source, target: URLs to use instead of the recipe's own; an empty one changes nothing. They may hold
+                secrets, so they are none of its fields: nothing that shows or stores a recipe has them.
+        """
+        copy = self.model_copy()
+        copy._elsewhere = (source or self._elsewhere[0], target or self._elsewhere[1])  # noqa: SLF001
+        return copy
+
+    def with_changes(self, **changes: object) -> Self:
+        """The same recipe with other fields, such as `seed=1`; None changes nothing.
+
+        Raises:
+            RecipeError: It may not have them; every problem is named.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        try:
+            changed = type(self).model_validate({**self.model_dump(), **given})
+        except ValidationError as error:
+            raise RecipeError(_problems("recipe", error)) from None
+        return changed.at(self._folder, self._name).with_locations(source=self._elsewhere[0], target=self._elsewhere[1])
+
     def source_location(self) -> Location:
         """The source, read against the recipe's folder and the environment."""
-        return parse_location(self.source, self._folder)
+        return parse_location(self._elsewhere[0] or self.source, self._folder)
 
     def target_location(self) -> Location:
         """The target, read against the recipe's folder and the environment."""
-        return parse_location(self.target, self._folder)
+        return parse_location(self._elsewhere[1] or self.target, self._folder)
 
 
-def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+def load_recipe(path: str | os.PathLike[str], *, source: str = "", target: str = "") -> Recipe:
     """Read a recipe from a YAML file.
+
+    Args:
+        source, target: URLs to use instead of the recipe's, which may then leave them out; see
+            `Recipe.with_locations`.
 
     Raises:
         RecipeError: The file can't be read, is not YAML, or asks for something that does not exist; every problem is
@@ -263,7 +293,10 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
             f"recipe {file} is not YAML: a value can't be read", "put dates and codes in quotes"
         ) from None
     name = file.stem if file.stem != "recipe" else (file.absolute().parent.name or "recipe")
-    return parse_recipe(document, where=str(file)).at(file.absolute().parent, name)
+    if isinstance(document, Mapping):
+        document = {**{key: _ELSEWHERE for key, url in (("source", source), ("target", target)) if url}, **document}
+    recipe = parse_recipe(document, where=str(file)).at(file.absolute().parent, name)
+    return recipe.with_locations(source=source, target=target)
 
 
 def parse_recipe(document: object, where: str = "recipe") -> Recipe:
@@ -280,8 +313,7 @@ def parse_recipe(document: object, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        problems = [_problem(item) for item in error.errors(include_url=False, include_context=False)]
-        raise RecipeError(f"{where}: {'; '.join(problems)}") from None
+        raise RecipeError(_problems(where, error)) from None
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -307,6 +339,10 @@ def _load_yaml(text: str) -> object:
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     return yaml.load(text, Loader)  # noqa: S506  # a SafeLoader
+
+
+def _problems(where: str, error: ValidationError) -> str:
+    return f"{where}: {'; '.join(_problem(item) for item in error.errors(include_url=False, include_context=False))}"
 
 
 def _problem(item: Mapping[str, Any]) -> str:

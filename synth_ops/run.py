@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
 from synth_ops.errors import (
     ArtifactNotFoundError,
+    ArtifactVersionError,
     GateFailedError,
     PublishRefusedError,
     RecipeError,
@@ -38,6 +40,7 @@ from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
 STORE_VARIABLE = "SYNTH_OPS_STORE"
+REPORTS_VARIABLE = "SYNTH_OPS_REPORTS_URL"
 logger = logging.getLogger(__name__)
 
 
@@ -104,7 +107,7 @@ def run_step(
     store.remember(*_latest_key(recipe, ref.kind), ref=ref)
     if facts.get("verdict") == "failed":
         raise GateFailedError(
-            f"the copy failed its gate: {facts['blocked_by']}", f"see {facts['report']}", report_id=ref.id
+            f"the copy failed its gate: {facts['blocked_by']}", f"see {facts['report']}", report_id=ref.id, facts=facts
         )
     return StepResult(step=step, ref=ref, skipped=skipped, seconds=seconds, facts=facts)
 
@@ -145,6 +148,47 @@ def latest(recipe: Recipe, kind: ArtifactKind, *, store: Store) -> ArtifactRef:
     if found is None:
         raise ArtifactNotFoundError(f"this recipe has no {kind} in the store yet", "run the step that makes it first")
     return found
+
+
+def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
+    """Find out before the night what would stop it: plug-ins, settings, suites, the source's reach, the target's place.
+
+    Returns:
+        The package's version, and the names of the plug-ins that the recipe uses.
+
+    Raises:
+        ConfigError: Naming the first that can't be.
+        SourceError: The source can't be read now.
+        PublishError: The target can't be read now, or must not be written.
+    """
+    generator = _generator(recipe.generator, dict(recipe.generator_settings))
+    gate = _assemble_gate(recipe)
+    open_target(recipe).generations()
+    open_source(recipe).state()
+    with store.scratch():  # it can be written; what killed runs left there goes
+        pass
+    return {
+        "version": __version__,
+        "source": recipe.source_location().label,
+        "target": recipe.target_location().label,
+        "generator": f"{recipe.generator} {generator.version}",
+        "checks": sorted(gate.checks),
+    }
+
+
+def report_url(store: Store, report: ArtifactRef) -> str:
+    """Where people read a report.
+
+    Returns:
+        An address below the environment's `SYNTH_OPS_REPORTS_URL`, which serves the store's folder `report`, or else
+        that of the file in the store.
+    """
+    from synth_ops.artifact_io import REPORT_FILE
+
+    served = os.environ.get(REPORTS_VARIABLE, "").rstrip("/")
+    if served:
+        return f"{served}/{report.id}/{REPORT_FILE}"
+    return (store.root / report.kind.value / report.id / REPORT_FILE).as_uri()
 
 
 def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
@@ -300,7 +344,7 @@ def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Prog
 
     settings = dict(recipe.generator_settings)
     generator = _generator(recipe.generator, settings)
-    snapshot = _required(needs, ArtifactKind.SNAPSHOT)
+    snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
     ref, skipped = fit(snapshot, generator, name=recipe.generator, settings=settings, store=store, progress=progress)
     return ref, skipped, {"generator": recipe.generator}
 
@@ -308,29 +352,27 @@ def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Prog
 def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.sample import sample
 
-    model = _required(needs, ArtifactKind.MODEL)
+    model = _required(store, needs, ArtifactKind.MODEL)
     body = store.read(model).body
     generator = _generator(body["generator"], body["settings"])
+    if generator.version != body["generator_version"]:
+        raise ArtifactVersionError(
+            f"model {model.id} was fitted by {body['generator']} {body['generator_version']}; "
+            f"this worker has {generator.version}",
+            "install one version on all workers, or fit again",
+        )
     ref, skipped = sample(model, generator, seed=recipe.seed, scale=recipe.scale, store=store, progress=progress)
     return ref, skipped, {"tables": _rows(store.read(ref).body)}
 
 
 def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.gate import gate
+    from synth_ops.verdict import summary
 
-    report, skipped = gate(_required(needs, ArtifactKind.COPY), _assemble_gate(recipe), store=store, progress=progress)
-    blocking = sorted({f"{o.evidence.check}[{o.evidence.subject}]" for o in report.failures})
-    shown = ", ".join(blocking[:5]) + (f" and {len(blocking) - 5} more" if len(blocking) > 5 else "")  # noqa: PLR2004
-    warnings = sum(not outcome.passed for outcome in report.outcomes) - len(report.failures)
-    facts = {
-        "verdict": report.verdict,
-        "blocked_by": shown or ("" if report.outcomes else "no evidence"),
-        "checks": len(report.outcomes),
-        "failed": len(report.failures),
-        "warnings": warnings,
-        "report": str(report.html),
-        "copy": report.copy.id,
-    }
+    report, skipped = gate(
+        _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe), store=store, progress=progress
+    )
+    facts = {**summary(report), "report": str(report.html), "copy": report.copy.id}
     return report.ref, skipped, facts
 
 
@@ -338,7 +380,7 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
     from synth_ops.artifact_io import read_report
     from synth_ops.steps.publish import publish
 
-    given = _required(needs, ArtifactKind.REPORT, ArtifactKind.COPY)
+    given = _required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
     target = open_target(recipe)
     _refuse_same_database(recipe, target)
     copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
@@ -406,11 +448,17 @@ def _generator(name: str, settings: Mapping[str, Any]) -> Any:
         ) from None
 
 
-def _required(ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:
+def _required(store: Store, ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:
     if ref is None or ref.kind not in kinds:
         wanted = " or ".join(kinds)
         raise RecipeError(
             f"this step needs a {wanted}, not {ref.kind if ref else 'nothing'}", "run the step before first"
+        )
+    made_by = store.read(ref).version
+    if made_by != __version__:  # another version would give another artifact the same id, or another id to the same
+        raise ArtifactVersionError(
+            f"{ref.kind} {ref.id} was made by synth_ops {made_by}; this worker has {__version__}",
+            "install one version on all workers, or run the steps before again",
         )
     return ref
 

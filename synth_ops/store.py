@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import (
     ArtifactError,
@@ -50,12 +51,14 @@ class Stored:
         body: What its step put into the manifest.
         path: A local folder that holds its files.
         created_at: ISO 8601, UTC.
+        version: Of the package that wrote it.
     """
 
     ref: ArtifactRef
     body: Mapping[str, Any]
     path: Path
     created_at: str
+    version: str
 
 
 class Store:
@@ -119,6 +122,7 @@ class Store:
                 "body": body,
                 "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "version": __version__,
             }
             text = json.dumps({**manifest, "signature": self._sign(manifest)}, indent=1, ensure_ascii=False)
             if self._local:
@@ -133,6 +137,37 @@ class Store:
             ArtifactNotFoundError: There is none of that id.
             ArtifactTamperedError: Its bytes are not those that were written.
         """
+        manifest = self._manifest(ref)
+        with self._errors():
+            path = self._files_of(ref, manifest["files"])
+            if ref not in self._verified:
+                self._verify_files(ref, path, manifest["files"])
+                self._verified.add(ref)
+        version = str(manifest.get("version", "unknown"))
+        return Stored(ref=ref, body=manifest["body"], path=path, created_at=manifest["created_at"], version=version)
+
+    def facts(self, ref: ArtifactRef) -> Mapping[str, Any]:
+        """What the artifact's step put into its manifest, whose signature is checked; its files are not read.
+
+        Raises:
+            ArtifactNotFoundError: There is none of that id.
+            ArtifactTamperedError: The manifest is not the one that was written.
+        """
+        body: Mapping[str, Any] = self._manifest(ref)["body"]
+        return body
+
+    def delete(self, ref: ArtifactRef) -> None:
+        """Remove an artifact, its manifest first, so that half of one is none; one that is not there is no error."""
+        place = self.root / ref.kind.value / ref.id
+        with self._errors():
+            if place.exists():
+                (place / MANIFEST).unlink(missing_ok=True)
+                place.fs.rm(place.path, recursive=True)
+        if self._cache:
+            shutil.rmtree(self._cache / ref.kind.value / ref.id, ignore_errors=True)
+        self._verified.discard(ref)
+
+    def _manifest(self, ref: ArtifactRef) -> dict[str, Any]:
         place = self.root / ref.kind.value / ref.id
         with self._errors():
             try:
@@ -146,13 +181,12 @@ class Store:
             signature = manifest.pop("signature", "") if isinstance(manifest, dict) else ""
             if not self._signed(signature, manifest) or manifest["ref"] != ref.to_json():
                 raise self._tampered(ref, "its manifest's signature does not match")
-            path = (
-                self._local / ref.kind.value / ref.id if self._local else self._download(ref, place, manifest["files"])
-            )
-            if ref not in self._verified:
-                self._verify_files(ref, path, manifest["files"])
-                self._verified.add(ref)
-        return Stored(ref=ref, body=manifest["body"], path=path, created_at=manifest["created_at"])
+        return dict(manifest)
+
+    def _files_of(self, ref: ArtifactRef, files: Mapping[str, str]) -> Path:
+        if self._local:
+            return self._local / ref.kind.value / ref.id
+        return self._download(ref, self.root / ref.kind.value / ref.id, files)
 
     def remember(self, *key: object, ref: ArtifactRef) -> None:
         """Note that a step with these inputs made `ref` (for steps whose id follows from their output)."""

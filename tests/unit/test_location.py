@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from synth_ops.errors import RecipeError
-from synth_ops.location import Location, overlap, parse_location, resolve_variables
+from synth_ops.location import Location, compose_url, overlap, parse_location, resolve_variables
 from synth_ops.server_url import parse_server_url
 
 
@@ -234,3 +234,24 @@ class TestOverlap:
         same = Location(scheme="pg", path=None, url="pg://v:2@db/live", label="pg://db/live")
         assert overlap(live, same)
         assert not overlap(live, Location(scheme="pg", path=None, url="pg://db/test", label="pg://db/test"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "url"),
+    [
+        ({"host": "db", "user": "a@b", "password": "p:/w", "database": "s p"}, "postgresql://a%40b:p%3A%2Fw@db/s%20p"),
+        ({"host": "::1", "port": 5433}, "postgresql://[::1]:5433/"),
+        ({"password": "only", "host": "db"}, "postgresql://:only@db/"),
+        ({"host": "db", "options": {"sslmode": "require", "a": "b c"}}, "postgresql://db/?sslmode=require&a=b+c"),
+        ({"host": "db", "password": "${HOME}"}, "postgresql://:%24%7BHOME%7D@db/"),
+    ],
+)
+def test_the_parts_of_a_url_are_escaped(parts, url, tmp_path):
+    composed = compose_url("postgresql", **parts)
+    assert composed == url
+    assert parse_location(composed, tmp_path).url == url
+
+
+@pytest.mark.parametrize("path", ["relative/file.db", "/absolute/file.db"])
+def test_the_path_of_a_file_is_the_database_of_a_url(path, tmp_path):
+    assert parse_location(compose_url("sqlite", database=path), tmp_path).path == tmp_path / path

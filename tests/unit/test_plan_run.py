@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -18,7 +20,18 @@ from synth_ops.errors import (
 )
 from synth_ops.plan import STEPS, step
 from synth_ops.recipe import parse_recipe
-from synth_ops.run import StepResult, latest, open_source, open_store, open_target, run_all, run_step
+from synth_ops.registry import PluginKind, names
+from synth_ops.run import (
+    StepResult,
+    latest,
+    open_source,
+    open_store,
+    open_target,
+    preflight,
+    report_url,
+    run_all,
+    run_step,
+)
 from synth_ops.store import Store
 
 NAMES = ["snapshot", "fit", "sample", "gate", "publish"]
@@ -187,3 +200,59 @@ def test_a_copy_of_another_recipe_is_not_this_ones(recipe, store):
     for changed in ({"seed": 1}, {"scale": 0.5}, {"generator_settings": {"min_leaf": 200}}):
         with pytest.raises(ArtifactNotFoundError):
             latest(recipe.model_copy(update=changed), ArtifactKind.COPY, store=store)
+
+
+OTHER_VERSION = """
+import sys
+import synth_ops
+synth_ops.__version__ = "9.9.9"
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.recipe import parse_recipe
+from synth_ops.run import run_step
+from synth_ops.store import Store
+
+recipe = parse_recipe({"source": sys.argv[1], "target": "parquet:///out"})
+try:
+    run_step(recipe, "fit", store=Store(sys.argv[2]), needs=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=sys.argv[3]))
+except synth_ops.SynthOpsError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_worker_with_another_version_is_refused_and_both_are_named(recipe, store):
+    snapshot = run_step(recipe, "snapshot", store=store).ref
+    arguments = [str(recipe.source_location().path), str(store.root), snapshot.id]
+    finished = subprocess.run(
+        [sys.executable, "-c", OTHER_VERSION, *arguments], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.startswith("ArtifactVersionError snapshot")
+    assert f"made by synth_ops {synth_ops.__version__}; this worker has 9.9.9" in finished.stdout
+
+
+def test_preflight_names_what_a_night_will_use_and_makes_nothing(recipe, store):
+    found = preflight(recipe, store=store)
+    assert found["version"] == synth_ops.__version__
+    assert found["checks"] == sorted(names(PluginKind.CHECK))
+    assert found["source"] == recipe.source_location().label
+    assert not any(store.artifacts(kind) for kind in ArtifactKind)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"generator": "relational_treez"}, UnknownPluginError),
+        ({"generator_settings": {"no": 1}}, RecipeError),
+        ({"gate": {"suites": ["gone.yaml"]}}, RecipeError),
+        ({"target": "shop.duckdb"}, PublishRefusedError),
+    ],
+)
+def test_preflight_stops_what_would_stop_the_night(recipe, store, changes, error):
+    with pytest.raises(error):
+        preflight(recipe.with_changes(**changes), store=store)
+
+
+def test_reports_are_read_in_the_store_or_where_they_are_served(store, monkeypatch):
+    report = ArtifactRef(kind=ArtifactKind.REPORT, id="r1")
+    assert report_url(store, report) == f"file://{store.root}/report/r1/report.html"
+    monkeypatch.setenv("SYNTH_OPS_REPORTS_URL", "https://reports.example.org/synth/")
+    assert report_url(store, report) == "https://reports.example.org/synth/r1/report.html"

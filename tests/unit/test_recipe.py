@@ -168,3 +168,28 @@ def test_the_schema_accepts_recipes_and_refuses_unknown_keys():
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**SMALLEST, "sorce": 1}, schema)
     assert all("description" in field for field in schema["properties"].values() if "$ref" not in field)
+
+
+def test_connections_take_the_place_of_urls_and_stay_out_of_sight(tmp_path):
+    file = written(tmp_path, "target: copy.duckdb\nseed: 3\n")
+    recipe = load_recipe(file, source="sqlite:///hunter2.db").with_changes(seed="7", scale=None)
+    assert (recipe.seed, recipe.scale, recipe.name) == (7, 1.0, "nightly")
+    assert recipe.source_location().path == tmp_path / "hunter2.db"
+    assert recipe.target_location().path == tmp_path / "copy.duckdb"
+    moved = recipe.with_locations(target="sqlite:///hunter3.db")
+    assert (moved.source_location().path.name, moved.target_location().path.name) == ("hunter2.db", "hunter3.db")
+    for shown in (repr(moved), str(moved), moved.model_dump_json()):
+        assert "hunter" not in shown
+
+
+def test_a_recipe_without_a_source_needs_one_from_elsewhere(tmp_path):
+    file = written(tmp_path, "target: copy.duckdb\n")
+    with pytest.raises(RecipeError, match="'source' is missing"):
+        load_recipe(file)
+    with pytest.raises(RecipeError, match="'target' is missing"):
+        load_recipe(written(tmp_path, "seed: 1\n"), source="a.duckdb")
+
+
+def test_a_change_is_held_to_the_same_rules():
+    with pytest.raises(RecipeError, match=r"'seed': .*unknown key 'sede'"):
+        parse_recipe(SMALLEST).with_changes(seed=-1, sede=2)

@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+import synth_ops
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError, MissingExtraError, RecipeError
 from synth_ops.store import Store
@@ -310,3 +311,25 @@ def test_a_protocol_that_nobody_knows():
     with pytest.raises(RecipeError, match="unknown store protocol 'foo'") as caught:
         Store("foo://x")
     assert caught.value.hint
+
+
+def test_facts_are_read_without_the_files(root):
+    store = Store(root)
+    write(store)
+    assert store.facts(REF) == BODY
+    assert store.read(REF).version == synth_ops.__version__
+    with pytest.raises(ArtifactNotFoundError):
+        store.facts(OTHER)
+
+
+def test_what_is_deleted_is_gone_and_can_be_made_again(root):
+    store = Store(root)
+    store.delete(REF)
+    write(store)
+    store.read(REF)
+    store.delete(REF)
+    assert not store.exists(REF)
+    with pytest.raises(ArtifactNotFoundError):
+        store.read(REF)
+    write(store, text="again")
+    assert (store.read(REF).path / "deep" / "file.txt").read_text() == "again"
