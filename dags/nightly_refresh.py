@@ -35,4 +35,5 @@ with DAG(
         os.environ.get("SYNTH_OPS_RECIPE", str(EXAMPLE)),
         retries=2,  # only what may pass by itself, such as an unreachable source, is retried
         retry_delay=timedelta(minutes=5),
+        execution_timeout=timedelta(hours=2),
     )

@@ -136,6 +136,19 @@ def read_report(store: Store, ref: ArtifactRef) -> GateReport:
     )
 
 
+def read_metadata(store: Store, ref: ArtifactRef) -> Metadata:
+    """The tables that an artifact of any kind is about, without reading its files.
+
+    Raises:
+        ArtifactError: It, or what it was made from, is missing or was changed.
+    """
+    body = store.facts(ref)
+    while "metadata" not in body:
+        before = next(body[name] for name in ("copy", "model", "snapshot") if name in body)
+        body = store.facts(ArtifactRef.from_json(before))
+    return Metadata.from_json(body["metadata"])
+
+
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     """Plain numbers and strings; what JSON has no number for becomes a string."""
     from dataclasses import asdict

@@ -292,11 +292,20 @@ def load_recipe(path: str | os.PathLike[str], *, source: str = "", target: str =
         raise RecipeError(
             f"recipe {file} is not YAML: a value can't be read", "put dates and codes in quotes"
         ) from None
-    name = file.stem if file.stem != "recipe" else (file.absolute().parent.name or "recipe")
     if isinstance(document, Mapping):
         document = {**{key: _ELSEWHERE for key, url in (("source", source), ("target", target)) if url}, **document}
-    recipe = parse_recipe(document, where=str(file)).at(file.absolute().parent, name)
+    recipe = parse_recipe(document, where=str(file)).at(file.absolute().parent, recipe_name(file))
     return recipe.with_locations(source=source, target=target)
+
+
+def recipe_name(path: str | os.PathLike[str]) -> str:
+    """A recipe's short name, from its path alone: the file's, or its folder's where the file is `recipe.yaml`.
+
+    >>> recipe_name("/recipes/shop.yaml"), recipe_name("/recipes/flights/recipe.yaml")
+    ('shop', 'flights')
+    """
+    file = Path(path)
+    return file.stem if file.stem != "recipe" else (file.absolute().parent.name or "recipe")
 
 
 def parse_recipe(document: object, where: str = "recipe") -> Recipe:

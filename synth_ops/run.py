@@ -176,6 +176,17 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
     }
 
 
+def tidy(store: Store, snapshot: ArtifactRef | None = None) -> None:
+    """Remove what killed runs left in the store, and a snapshot that need not stay.
+
+    Without its snapshot a copy can't be judged again, and the next run reads the source again.
+    """
+    with store.scratch():
+        pass  # abandoned folders go when one is made
+    if snapshot:
+        store.delete(snapshot)
+
+
 def report_url(store: Store, report: ArtifactRef) -> str:
     """Where people read a report.
 
@@ -398,7 +409,7 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
         "published_at": generation.published_at,
         "tables": dict(generation.tables),
     }
-    return ref, skipped, {**facts, "target": recipe.target_location().label}
+    return ref, skipped, {**facts, "target": recipe.target_location().label, "copy": copy.id}
 
 
 _RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressListener], _Made]] = {

@@ -13,33 +13,53 @@ from typing import TYPE_CHECKING, Any
 from synth_ops import __version__
 
 if TYPE_CHECKING:
+    from synth_ops.airflow.assets import published_tables, synthetic_asset
     from synth_ops.airflow.operators import (
         SynthFitOperator,
+        SynthGateFailed,
         SynthGateOperator,
+        SynthPreflightOperator,
         SynthPublishOperator,
         SynthSampleOperator,
         SynthSnapshotOperator,
         SynthStepOperator,
+        SynthTidyOperator,
     )
     from synth_ops.airflow.task_group import synthetic_copy
 
 __all__ = [
     "SynthFitOperator",
+    "SynthGateFailed",
     "SynthGateOperator",
+    "SynthPreflightOperator",
     "SynthPublishOperator",
     "SynthSampleOperator",
     "SynthSnapshotOperator",
     "SynthStepOperator",
+    "SynthTidyOperator",
     "get_provider_info",
+    "published_tables",
+    "synthetic_asset",
     "synthetic_copy",
 ]
 
 _OPERATORS = "synth_ops.airflow.operators"
-_TASK_GROUP = "synth_ops.airflow.task_group"
+_HOMES = {
+    "published_tables": "synth_ops.airflow.assets",
+    "synthetic_asset": "synth_ops.airflow.assets",
+    "synthetic_copy": "synth_ops.airflow.task_group",
+}
 
 
 def get_provider_info() -> dict[str, Any]:
     """What Airflow lists under its providers."""
+    on_gate_failed = {
+        "description": "Import path of a function to call with `task_instance` and `facts` when a gate has failed.",
+        "type": "string",
+        "default": "",
+        "example": "company.alerts.on_gate_failed",
+        "version_added": __version__,
+    }
     return {
         "package-name": "synth-ops",
         "name": "Synth Ops",
@@ -53,10 +73,18 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [{"integration-name": "Synth Ops", "python-modules": [_OPERATORS]}],
+        "extra-links": ["synth_ops.airflow.links.ReportLink"],
+        "task-decorators": [{"name": "synth_gate", "class-name": "synth_ops.airflow.decorators.synth_gate_task"}],
+        "config": {
+            "synth_ops": {
+                "description": "Settings of Synth Ops.",
+                "options": {"on_gate_failed": on_gate_failed},
+            }
+        },
     }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_TASK_GROUP if name == "synthetic_copy" else _OPERATORS), name)
+    return getattr(importlib.import_module(_HOMES.get(name, _OPERATORS)), name)

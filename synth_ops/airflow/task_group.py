@@ -1,47 +1,92 @@
-"""All five steps as one task group."""
+"""The steps of a recipe as one task group."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
+from synth_ops import plan
 from synth_ops.airflow.operators import (
+    LATEST,
     SynthFitOperator,
     SynthGateOperator,
+    SynthPreflightOperator,
     SynthPublishOperator,
     SynthSampleOperator,
     SynthSnapshotOperator,
+    SynthStepOperator,
+    SynthTidyOperator,
 )
 
 if TYPE_CHECKING:
     from synth_ops.recipe import Recipe
 
+_OPERATORS: Mapping[str, type[SynthStepOperator]] = {
+    each.step: each
+    for each in (
+        SynthSnapshotOperator,
+        SynthFitOperator,
+        SynthSampleOperator,
+        SynthGateOperator,
+        SynthPublishOperator,
+    )
+}
+ALL_STEPS = tuple(_OPERATORS)
+
 
 def synthetic_copy(
     recipe: str | os.PathLike[str] | Recipe,
     *,
-    store: str | None = None,
+    steps: Sequence[str] = ALL_STEPS,
     group_id: str = "synthetic_copy",
+    asset: str | None = None,
+    keep_snapshot: bool = True,
+    step_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
     **task_kwargs: Any,
 ) -> TaskGroup:
-    """Wire snapshot, fit, sample, gate and publish, each taking the reference that the one before returns.
+    """Wire the steps, each taking the reference that the one before returns, between a setup and a teardown.
+
+    The setup `preflight` finds out at once what would stop the night; the teardown `tidy` runs whatever happened, and
+    removes what killed tasks left.
 
     Args:
         recipe: Path of a recipe file (templated), or a `Recipe`.
-        store: Where artifacts are kept; see `SynthStepOperator`.
+        steps: Neighbours out of `snapshot`, `fit`, `sample`, `gate`, `publish`. The first of them takes the recipe's
+            latest artifact: one DAG fits every week, and another one samples that model every night.
         group_id: Name of the group; the tasks are named after their steps.
-        task_kwargs: For all five tasks: `retries`, `pool`, `queue`, ...
+        asset: See `SynthStepOperator`.
+        keep_snapshot: Whether production's rows stay in the store: for the next run, which then reads them again only
+            if they changed.
+        step_kwargs: For the task of one step: `{"fit": {"pool": "large"}}`.
+        task_kwargs: For all tasks: `store`, `source_conn_id`, `target_conn_id`, `seed`, `scale`, `retries`, ...
 
     Returns:
         The group, to put before or after other tasks: `synthetic_copy(...) >> notify`.
+
+    Raises:
+        ValueError: The steps are no neighbours.
     """
+    first = ALL_STEPS.index(steps[0]) if steps and steps[0] in ALL_STEPS else len(ALL_STEPS)
+    if not steps or ALL_STEPS[first : first + len(steps)] != tuple(steps):
+        raise ValueError(f"steps are neighbours out of {', '.join(ALL_STEPS)}, in this order")
+    own = step_kwargs or {}
+    if unknown := sorted(set(own) - {*steps, "preflight", "tidy"}):
+        raise ValueError(f"step_kwargs names no step of this group: {', '.join(unknown)}")
     with TaskGroup(group_id=group_id) as group:
-        arguments = {"recipe": recipe, "store": store, **task_kwargs}
-        snapshot = SynthSnapshotOperator(task_id="snapshot", **arguments)
-        model = SynthFitOperator(task_id="fit", needs=snapshot.output, **arguments)
-        copy = SynthSampleOperator(task_id="sample", needs=model.output, **arguments)
-        report = SynthGateOperator(task_id="gate", needs=copy.output, **arguments)
-        SynthPublishOperator(task_id="publish", needs=report.output, **arguments)
+        given = {"recipe": recipe, **task_kwargs}
+        preflight = SynthPreflightOperator(task_id="preflight", **{**given, **own.get("preflight", {})})
+        tasks: dict[str, SynthStepOperator] = {}
+        for name in steps:
+            before = plan.step(name).needs
+            needs = tasks[before].output if before in tasks else LATEST
+            arguments = {**given, "needs": needs, "asset": asset, **own.get(name, {})}
+            tasks[name] = _OPERATORS[name](task_id=name, **arguments)
+        unwanted = None if keep_snapshot or "snapshot" not in tasks else tasks["snapshot"].output
+        tidy = SynthTidyOperator(task_id="tidy", snapshot=unwanted, **{**given, **own.get("tidy", {})})
+        preflight.as_setup()  # type: ignore[no-untyped-call]
+        preflight >> tasks[steps[0]]
+        tasks[steps[-1]] >> tidy.as_teardown(setups=preflight)
     return group

@@ -21,6 +21,7 @@ import yaml
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.metadata import Table
+from synth_ops.plan import STEPS
 from synth_ops.recipe import Recipe, load_recipe
 from synth_ops.run import StepResult, generations, run_all
 from synth_ops.store import Store
@@ -38,6 +39,7 @@ os.environ.update(
     AIRFLOW__CORE__FERNET_KEY="",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{AIRFLOW_HOME}/airflow.db",
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(AIRFLOW_HOME / "logs"),
+    AIRFLOW__OPENLINEAGE__DISABLED="True",
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
     DAGSTER_DISABLE_TELEMETRY="yes",
 )
@@ -145,6 +147,15 @@ class FinishedDag:
     tasks: Mapping[str, str]
     attempts: Mapping[str, int]
     xcoms: Mapping[str, Any]
+    links: Mapping[str, str]
+    events: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What the tasks of the plan's steps returned, by their own names."""
+        steps = {step.name for step in STEPS}
+        named = {task.rpartition(".")[2]: value for task, value in self.xcoms.items()}
+        return {name: value for name, value in named.items() if name in steps}
 
 
 @pytest.fixture
@@ -164,9 +175,19 @@ def run_dag(airflow_db) -> Callable[..., FinishedDag]:
             key = (finished.run_id, dag.dag_id)
             tasks = dict(connection.execute(f"SELECT task_id, state FROM task_instance {where}", key))
             attempts = dict(connection.execute(f"SELECT task_id, try_number FROM task_instance {where}", key))
-            rows = connection.execute(f"SELECT task_id, value FROM xcom {where} AND key = 'return_value'", key)
-            xcoms = {task: json.loads(value) for task, value in rows}
-        return FinishedDag(state=str(finished.state), tasks=tasks, attempts=attempts, xcoms=xcoms)
+            values = f"SELECT task_id, value FROM xcom {where} AND key = ?"
+            xcoms = {t: json.loads(str(v)) for t, v in connection.execute(values, (*key, "return_value"))}
+            links = {t: json.loads(v) for t, v in connection.execute(values, (*key, "_link_ReportLink"))}
+            emitted = (
+                "SELECT asset.name, asset.uri, asset_event.extra FROM asset_event JOIN asset ON asset.id = asset_id "
+                "WHERE source_run_id = ? AND source_dag_id = ?"
+            )
+            events = {
+                name: {"uri": uri, "extra": json.loads(extra)} for name, uri, extra in connection.execute(emitted, key)
+            }
+        return FinishedDag(
+            state=str(finished.state), tasks=tasks, attempts=attempts, xcoms=xcoms, links=links, events=events
+        )
 
     return run
 

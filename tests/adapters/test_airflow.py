@@ -45,13 +45,34 @@ def test_the_group_is_a_chain_of_five(refresh):
     with DAG("chain", schedule=None) as dag:
         group = synthetic_copy(refresh().file, group_id="shop", retries=4)
     assert group.group_id == "shop"
-    assert [(task.task_id, sorted(task.downstream_task_ids), task.retries) for task in dag.topological_sort()] == [
+    chain = [task for task in dag.topological_sort() if not task.is_setup and not task.is_teardown]
+    assert [(task.task_id, sorted(task.downstream_task_ids - {"shop.tidy"}), task.retries) for task in chain] == [
         ("shop.snapshot", ["shop.fit"], 4),
         ("shop.fit", ["shop.sample"], 4),
         ("shop.sample", ["shop.gate"], 4),
         ("shop.gate", ["shop.publish"], 4),
         ("shop.publish", [], 4),
     ]
+    assert dag.get_task("shop.preflight").is_setup
+    assert dag.get_task("shop.tidy").is_teardown
+
+
+def test_a_step_may_have_arguments_of_its_own(refresh):
+    with DAG("own", schedule=None) as dag:
+        synthetic_copy(refresh().file, pool="small", step_kwargs={"fit": {"pool": "large"}})
+    assert {task.pool for task in dag.tasks} == {"small", "large"}
+    assert dag.get_task("synthetic_copy.fit").pool == "large"
+
+
+@pytest.mark.parametrize("steps", [(), ("sample", "fit"), ("snapshot", "sample"), ("gaet",)])
+def test_a_group_is_of_neighbours(refresh, steps):
+    with DAG("wrong", schedule=None), pytest.raises(ValueError, match="neighbours out of snapshot, fit"):
+        synthetic_copy(refresh().file, steps=steps)
+
+
+def test_arguments_for_no_step_are_refused(refresh):
+    with DAG("wrong", schedule=None), pytest.raises(ValueError, match="no step of this group: fitt"):
+        synthetic_copy(refresh().file, step_kwargs={"fitt": {}})
 
 
 def test_a_second_night_with_nothing_changed_skips_all_work(refresh, run_dag):
@@ -59,10 +80,10 @@ def test_a_second_night_with_nothing_changed_skips_all_work(refresh, run_dag):
     with DAG("twice", schedule=None) as dag:
         synthetic_copy(night.file, store=str(night.store))
     first, second = run_dag(dag), run_dag(dag)
-    assert [xcom["skipped"] for xcom in first.xcoms.values()] == [False] * 5
-    assert [xcom["skipped"] for xcom in second.xcoms.values()] == [True] * 5
-    assert {task: xcom["id"] for task, xcom in first.xcoms.items()} == {
-        task: xcom["id"] for task, xcom in second.xcoms.items()
+    assert [xcom["skipped"] for xcom in first.results.values()] == [False] * 5
+    assert [xcom["skipped"] for xcom in second.results.values()] == [True] * 5
+    assert {task: xcom["id"] for task, xcom in first.results.items()} == {
+        task: xcom["id"] for task, xcom in second.results.items()
     }
 
 

@@ -30,17 +30,46 @@ def definitions(night, repository) -> dg.Definitions:
     return module.defs
 
 
-def test_the_nightly_dag_refreshes_the_target(night, repository, run_dag):
+@pytest.fixture
+def dags(night, repository):
+    """Every DAG of the folder, as Airflow reads it."""
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(dag_folder=str(repository / "dags"))
     assert bag.import_errors == {}
-    assert list(bag.dags) == ["nightly_refresh"]
-    dag = bag.dags["nightly_refresh"]
+    return bag.dags
+
+
+def test_every_dag_runs(night, dags, run_dag, monkeypatch):
+    """One after the other on one store: what one has made, the next one finds."""
+    done = []
+
+    def run(name):
+        done.append(name)
+        finished = run_dag(dags[name], file=dags[name].fileloc)
+        assert finished.state == "success", name
+        return finished
+
+    dag = dags["nightly_refresh"]
     assert (dag.schedule, dag.catchup, dag.max_active_runs) == ("0 3 * * *", False, 1)
-    finished = run_dag(dag, file=dag.fileloc)
-    assert finished.state == "success"
+    assert not any(result["skipped"] for result in run("nightly_refresh").results.values())
     assert night.generations() == night.artifacts()["copy"]
+
+    refreshed = run("refresh_on_asset")
+    assert all(result["skipped"] for result in refreshed.results.values())
+    assert "test_database/customers" in refreshed.events
+    assert run("test_on_refresh").xcoms["integration_tests"] == 1
+
+    assert all(result["skipped"] for result in run("weekly_fit").results.values())
+    sampled = run("nightly_sample").results
+    assert set(sampled) == {"sample", "gate", "publish"}
+    assert not any(result["skipped"] for result in sampled.values())
+    assert night.generations()[-1] == sampled["sample"]["id"]
+
+    by_hand = run("operators_by_hand")
+    assert all(result["skipped"] for step, result in by_hand.results.items() if step != "publish")
+    assert by_hand.xcoms["gate"]["facts"]["verdict"] == "passed"
+    assert sorted(done) == sorted(dags)
 
 
 def test_the_code_location_is_valid(night, repository):

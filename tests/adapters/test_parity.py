@@ -30,8 +30,8 @@ def test_airflow_makes_the_same_artifacts(refresh, expected, run_dag):
     finished = run_dag(dag)
     assert finished.state == "success"
     assert airflow.artifacts() == expected
-    assert {task: (xcom["kind"], [xcom["id"]]) for task, xcom in finished.xcoms.items()} == {
-        f"synthetic_copy.{step}": (kind, ids) for step, (kind, ids) in zip(STEPS, expected.items(), strict=True)
+    assert {task: (xcom["kind"], [xcom["id"]]) for task, xcom in finished.results.items()} == {
+        step: (kind, ids) for step, (kind, ids) in zip(STEPS, expected.items(), strict=True)
     }
 
 

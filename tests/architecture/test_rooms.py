@@ -10,16 +10,25 @@ from pathlib import Path
 
 import pytest
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+COPIED = sorted(
+    f"{path.parent.name}/{path.name}" for place in ("dags", "assets") for path in (REPOSITORY / place).glob("*.py")
+)
 EXPORTS = {
     "synth_ops": ["Recipe", "SynthOpsError", "load_recipe", "open_store", "run_all", "run_step"],
     "synth_ops.airflow": [
         "SynthFitOperator",
+        "SynthGateFailed",
         "SynthGateOperator",
+        "SynthPreflightOperator",
         "SynthPublishOperator",
         "SynthSampleOperator",
         "SynthSnapshotOperator",
         "SynthStepOperator",
+        "SynthTidyOperator",
         "get_provider_info",
+        "published_tables",
+        "synthetic_asset",
         "synthetic_copy",
     ],
     "synth_ops.dagster": ["synthetic_assets"],
@@ -31,7 +40,7 @@ def test_public_names_are_pinned(module):
     assert sorted(importlib.import_module(module).__all__) == EXPORTS[module]
 
 
-@pytest.mark.parametrize("file", ["dags/nightly_refresh.py", "assets/definitions.py"])
+@pytest.mark.parametrize("file", COPIED)
 def test_what_users_copy_is_short_and_explained(repository, file):
     text = (repository / file).read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60
@@ -40,7 +49,7 @@ def test_what_users_copy_is_short_and_explained(repository, file):
     assert "SYNTH_OPS_STORE" in explained
 
 
-@pytest.mark.parametrize("file", ["dags/nightly_refresh.py", "assets/definitions.py"])
+@pytest.mark.parametrize("file", COPIED)
 def test_the_default_recipe_is_there(repository, file, tmp_path):
     program = f"import runpy; print(runpy.run_path({str(repository / file)!r})['EXAMPLE'])"
     environment = {"AIRFLOW_HOME": str(tmp_path), "PATH": ""}
