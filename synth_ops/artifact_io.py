@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -41,13 +41,15 @@ def table_folder(root: Path, table: str) -> Path:
     return root / _TABLES_FOLDER / name.replace(".", "%2E")
 
 
-def write_table(root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> TableData:
-    """Stream batches into one Parquet file below `root`."""
+def write_table(
+    root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table], *, part: int = 0
+) -> TableData:
+    """Stream batches into one Parquet file below `root`: the one file of a table, or one of its parts."""
     import pyarrow.parquet as pq
 
     folder = table_folder(root, table)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "part-00000.parquet"
+    file = folder / f"part-{part:05}.parquet"
     rows = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
@@ -55,6 +57,16 @@ def write_table(root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.
                 writer.write(batch, row_group_size=_ROW_GROUP_ROWS)
                 rows += batch.num_rows
     return TableData(rows=rows, files=(file,))
+
+
+def join_parts(parts: Sequence[Mapping[str, TableData]]) -> dict[str, TableData]:
+    """Tables from parts of them: the files of all parts, in order."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    found = {name: [part[name] for part in parts if name in part] for name in names}
+    return {
+        name: TableData(rows=sum(data.rows for data in each), files=tuple(file for data in each for file in data.files))
+        for name, each in found.items()
+    }
 
 
 def tables_to_json(root: Path, tables: Mapping[str, TableData]) -> dict[str, Any]:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from synth_ops.artifact_io import join_parts
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.metadata import Metadata
 from synth_ops.ports import ProgressListener
+
+if TYPE_CHECKING:
+    from synth_ops.generators.relational_trees.model import TableModel
+    from synth_ops.generators.relational_trees.sampling import Sampler
 
 
 class RelationalTrees:
@@ -20,12 +26,13 @@ class RelationalTrees:
     Args:
         min_leaf: The fewest rows in a leaf: more is more private, fewer nearer to the source.
         alpha: Weight of a leaf's ancestors, in rows.
+        shard_cells: How large a shard may be, in rows by columns: what is drawn at a time, in about 40 bytes a cell.
     """
 
     version = "1"
 
-    def __init__(self, *, min_leaf: int = 50, alpha: float = 50.0) -> None:
-        self._min_leaf, self._alpha = min_leaf, alpha
+    def __init__(self, *, min_leaf: int = 50, alpha: float = 50.0, shard_cells: int = 8_000_000) -> None:
+        self._min_leaf, self._alpha, self._shard_cells = min_leaf, alpha, shard_cells
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn from a snapshot and write arrays and JSON into `folder`."""
@@ -38,19 +45,42 @@ class RelationalTrees:
 
     def load(self, folder: Path, metadata: Metadata) -> FittedTrees:
         """Load what `fit` wrote."""
-        return FittedTrees(folder, metadata)
+        return FittedTrees(folder, metadata, shard_cells=self._shard_cells)
 
 
 class FittedTrees:
-    """A fitted model of a whole database."""
+    """A fitted model of a whole database.
 
-    def __init__(self, folder: Path, metadata: Metadata) -> None:
-        self._folder, self._metadata = folder, metadata
+    Args:
+        shard_cells: How large a shard may be, in cells.
+    """
+
+    def __init__(self, folder: Path, metadata: Metadata, *, shard_cells: int) -> None:
+        self._folder, self._metadata, self._shard_cells = folder, metadata, shard_cells
+        self._models: Mapping[str, TableModel] = {}
+        self._samplers: dict[tuple[int, float], Sampler] = {}
+
+    def shards(self, scale: float) -> int:
+        """How many shards a copy is made of: the same number wherever it is made."""
+        return self._sampler(0, scale).plan.count
+
+    def sample_shard(
+        self, folder: Path, shard: int, *, seed: int, scale: float, progress: ProgressListener
+    ) -> Mapping[str, TableData]:
+        """Write one shard below `folder`; all shards together are the copy."""
+        return self._sampler(seed, scale).draw(shard, folder, progress)
 
     def sample(self, folder: Path, *, seed: int, scale: float, progress: ProgressListener) -> Mapping[str, TableData]:
         """Write a synthetic copy of every table below `folder`; the same seed gives the same bytes."""
-        from synth_ops.generators.relational_trees.model import load
-        from synth_ops.generators.relational_trees.sampling import sample_tables
+        shards = range(self.shards(scale))
+        return join_parts([self.sample_shard(folder, n, seed=seed, scale=scale, progress=progress) for n in shards])
 
-        models = load(self._folder)
-        return sample_tables(models, self._metadata, folder, seed=seed, scale=scale, progress=progress)
+    def _sampler(self, seed: int, scale: float) -> Sampler:
+        from synth_ops.generators.relational_trees.model import load
+        from synth_ops.generators.relational_trees.sampling import Sampler
+
+        self._models = self._models or load(self._folder)
+        if (seed, scale) not in self._samplers:
+            sampler = Sampler(self._models, self._metadata, seed=seed, scale=scale, shard_cells=self._shard_cells)
+            self._samplers = {(seed, scale): sampler}
+        return self._samplers[seed, scale]

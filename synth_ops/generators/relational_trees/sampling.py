@@ -1,8 +1,8 @@
-"""Sample a fitted model: tables in order, each written as soon as nothing about it is open."""
+"""Sample a fitted model: shard by shard, tables in order, each written as soon as nothing about it is open."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +12,10 @@ from synth_ops.artifacts import TableData
 from synth_ops.errors import SampleError
 from synth_ops.generators.relational_trees.drawing.checks import enforce_checks
 from synth_ops.generators.relational_trees.drawing.deferred import refer_later
-from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
+from synth_ops.generators.relational_trees.drawing.state import Made, Sampling, TableDrawing
 from synth_ops.generators.relational_trees.drawing.table import draw_table
 from synth_ops.generators.relational_trees.model import TableModel
+from synth_ops.generators.relational_trees.shards import ShardPlan, plan_shards
 from synth_ops.generators.relational_trees.structure import TableStructure, structure
 from synth_ops.metadata import Metadata
 from synth_ops.ports import Progress, ProgressListener
@@ -22,60 +23,117 @@ from synth_ops.ports import Progress, ProgressListener
 _BATCH_ROWS = 131_072
 
 
-def sample_tables(
-    models: Mapping[str, TableModel],
-    metadata: Metadata,
-    folder: Path,
-    *,
-    seed: int,
-    scale: float,
-    progress: ProgressListener,
-) -> dict[str, TableData]:
-    """Draw and write every table."""
+def structures_of(models: Mapping[str, TableModel], metadata: Metadata) -> list[TableStructure]:
+    """The tables in the order in which they are made."""
     rows = {name: model.rows for name, model in models.items()}
-    schemas = {name: model.schema for name, model in models.items()}
-    structures = structure(metadata, rows, schemas)
-    made: dict[str, Made] = {}
-    written: dict[str, TableData] = {}
-    waiting: list[TableDrawing] = []
-    for number, each in enumerate(structures):
-        name = each.table.name
-        progress(Progress(step="sample", item=name, done=number, total=len(structures)))
-        made[name] = Made(structure=each, model=models[name], rows=0)
-        drawing = TableDrawing(made[name], made, models=models, seed=seed, scale=scale)
-        draw_table(drawing)
-        if each.deferred:
-            waiting.append(drawing)
-        else:
-            written[name] = _write(made[name], folder)
-            _forget(made[name], metadata, structures[number + 1 :], waiting)
-    for drawing in waiting:
-        before = drawing.made.rows
-        for key in drawing.made.structure.deferred:
-            refer_later(drawing, key)
-        enforce_checks(drawing)
-        name = drawing.made.structure.table.name
-        if drawing.made.rows != before:
-            raise SampleError(
-                f"the cycle of foreign keys through table {name!r} can't be closed",
-                "make one of its columns nullable in the recipe's source, or exclude a table",
-            )
-        written[name] = _write(drawing.made, folder)
-    return {name: written[name] for name in metadata.table_names}
+    return structure(metadata, rows, {name: model.schema for name, model in models.items()})
 
 
-def _write(made: Made, folder: Path) -> TableData:
+class Sampler:
+    """Draws the shards of one copy; what they have in common is drawn once.
+
+    Args:
+        shard_cells: How large a shard may be.
+    """
+
+    def __init__(
+        self, models: Mapping[str, TableModel], metadata: Metadata, *, seed: int, scale: float, shard_cells: int
+    ) -> None:
+        self._metadata = metadata
+        self._structures = structures_of(models, metadata)
+        self.plan: ShardPlan = plan_shards(self._structures, models, scale=scale, cells=shard_cells)
+        self._sampling = Sampling(models=models, plan=self.plan, seed=seed)
+        self._whole: dict[str, Made] | None = None
+
+    def draw(self, shard: int, folder: Path, progress: ProgressListener) -> dict[str, TableData]:
+        """Write a shard's part of every table below `folder`; the first shard writes the whole tables, too."""
+        whole = [each for each in self._structures if each.table.name in self.plan.whole]
+        parts = [each for each in self._structures if each.table.name not in self.plan.whole]
+        written: dict[str, TableData] = {}
+        if shard == 0 or self._whole is None:
+            drawing = _ShardDrawing(self._sampling, self._metadata, {}, shard, folder if shard == 0 else None)
+            written |= drawing.draw(whole, parts, progress)
+            self._whole = drawing.made
+        drawing = _ShardDrawing(self._sampling, self._metadata, self._whole, shard, folder)
+        written |= drawing.draw(parts, [], progress)
+        return {name: written[name] for name in self._metadata.table_names if name in written}
+
+
+class _ShardDrawing:
+    """Draws some tables of a shard.
+
+    Args:
+        before: The tables made before.
+        folder: Where the tables are written; None where another shard writes them.
+    """
+
+    def __init__(
+        self, sampling: Sampling, metadata: Metadata, before: Mapping[str, Made], shard: int, folder: Path | None
+    ) -> None:
+        self.made = dict(before)
+        self._sampling, self._metadata, self._shard, self._folder = sampling, metadata, shard, folder
+        self._written: dict[str, TableData] = {}
+
+    def draw(
+        self, structures: Sequence[TableStructure], after: Sequence[TableStructure], progress: ProgressListener
+    ) -> dict[str, TableData]:
+        """Draw and write tables.
+
+        Args:
+            after: Tables that come later and may refer to these.
+        """
+        waiting: list[TableDrawing] = []
+        for number, each in enumerate(structures):
+            self._tell(each.table.name, progress)
+            name = each.table.name
+            self.made[name] = Made(structure=each, model=self._sampling.models[name], rows=0)
+            drawing = TableDrawing(self.made[name], self.made, self._sampling, self._shard)
+            draw_table(drawing)
+            if each.deferred:
+                waiting.append(drawing)
+            else:
+                self._finish(drawing, [*structures[number + 1 :], *(w.made.structure for w in waiting), *after])
+        for number, drawing in enumerate(waiting):
+            _close_cycle(drawing)
+            self._finish(drawing, [*(w.made.structure for w in waiting[number + 1 :]), *after])
+        return self._written
+
+    def _tell(self, table: str, progress: ProgressListener) -> None:
+        tables = self._metadata.table_names
+        done = len(tables) * self._shard + len(self.made)
+        progress(Progress(step="sample", item=table, done=done, total=len(tables) * self._sampling.plan.count))
+
+    def _finish(self, drawing: TableDrawing, coming: Sequence[TableStructure]) -> None:
+        made = drawing.made
+        if self._folder:
+            self._written[drawing.name] = _write(made, self._folder, drawing.shard)
+        _forget(made, self._metadata, {each.table.name for each in coming})
+
+
+def _close_cycle(drawing: TableDrawing) -> None:
+    before = drawing.made.rows
+    for key in drawing.made.structure.deferred:
+        refer_later(drawing, key)
+    enforce_checks(drawing)
+    if drawing.made.rows != before:
+        raise SampleError(
+            f"the cycle of foreign keys through table {drawing.name!r} can't be closed",
+            "make one of its columns nullable in the recipe's source, or exclude a table",
+        )
+
+
+def _write(made: Made, folder: Path, part: int) -> TableData:
+    if part and not made.rows:
+        return TableData(rows=0, files=())  # the first part says what the columns are
     table = pa.Table.from_arrays([made.columns[name] for name in made.model.schema.names], schema=made.model.schema)
-    return write_table(
-        folder, made.structure.table.name, made.model.schema, table.to_batches(max_chunksize=_BATCH_ROWS)
-    )
+    batches = table.to_batches(max_chunksize=_BATCH_ROWS)
+    return write_table(folder, made.structure.table.name, made.model.schema, batches, part=part)
 
 
-def _forget(made: Made, metadata: Metadata, coming: list[TableStructure], waiting: list[TableDrawing]) -> None:
+def _forget(made: Made, metadata: Metadata, coming: set[str]) -> None:
     """Keep of a finished table only what tables to come refer to."""
     name = made.structure.table.name
-    later = {each.table.name for each in coming} | {each.made.structure.table.name for each in waiting}
-    keys = [key for child, key in metadata.children(name) if child.name in later]
+    keys = [key for child, key in metadata.children(name) if child.name in coming]
     needed = {column for key in keys for column in key.parent_columns}
     made.columns = {column: values for column, values in made.columns.items() if column in needed}
     made.parents = {}

@@ -22,7 +22,10 @@ def _make_unique(drawing: TableDrawing, key: tuple[str, ...]) -> None:
     made = drawing.made
     if any(name not in made.columns for name in key) or not made.rows:
         return  # a provided part is unique by construction; a deferred part is settled later
-    for attempt in range(ROUNDS):
+    strided = drawing.plan.strided.get(drawing.name, {}).get(key)
+    if strided:
+        _spread_column(drawing, key, strided, stride=drawing.plan.count)
+    for attempt in range(0 if strided else ROUNDS):
         again = repeating(drawing, key)
         if not again.any():
             return
@@ -66,8 +69,9 @@ def _move(drawing: TableDrawing, key: tuple[str, ...], again: npt.NDArray[np.boo
     return True
 
 
-def _spread_column(drawing: TableDrawing, key: tuple[str, ...], column: str) -> None:
-    made = drawing.made
+def _spread_column(drawing: TableDrawing, key: tuple[str, ...], column: str, *, stride: int = 1) -> None:
+    """Move numbers until none repeats, each to one that stands in the shard's place among every `stride`."""
+    made, place = drawing.made, drawing.shard % stride
     codec = made.model.codecs[column]
     if not isinstance(codec, NumberCodec) or codec.continuous:
         return
@@ -76,9 +80,16 @@ def _spread_column(drawing: TableDrawing, key: tuple[str, ...], column: str) -> 
     group = identify(others)[0] if others else np.zeros(len(present), np.int64)
     arrow_type = made.model.schema.field(column).type
     units = units_of(codec, made.columns[column])
-    start, room = codec.span(int(np.bincount(group).max(initial=1)), arrow_type)
-    moved = spread(group, (units[present] - start) // codec.step, 0, room)
-    units[present] = start + moved * codec.step
+    start, room = codec.span(int(np.bincount(group).max(initial=1)) * stride, arrow_type)
+    first = int(codec.low.min()) if stride > 1 else start  # the same for every shard
+    lowest = (start - first) // codec.step - place
+    moved = spread(
+        group,
+        ((units[present] - first) // codec.step - place) // stride,
+        -(-lowest // stride),
+        (lowest + room) // stride,
+    )
+    units[present] = first + (moved * stride + place) * codec.step
     codes = np.zeros(made.rows, np.int32)
     codes[present] = codec.encode(
         chunked(codec.from_units(units[present], np.ones(len(present), np.int32), arrow_type))

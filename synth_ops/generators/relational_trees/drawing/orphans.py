@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.codec import NumberCodec
 from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
-from synth_ops.generators.relational_trees.drawing.values import cast, chunked, provider_of
+from synth_ops.generators.relational_trees.drawing.values import cast, chunked
 from synth_ops.generators.relational_trees.references import BROKEN, match_rows
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import ForeignKey
@@ -18,7 +18,7 @@ _BROKEN_TRIES = 50
 
 def broken_values(drawing: TableDrawing, key: ForeignKey, number: int, count: int) -> dict[str, pa.Array]:
     """Key values that no parent has: real ones of parents where another foreign key needs them, else made up."""
-    made, parent = drawing.made, drawing.others[key.parent]
+    made, parent = drawing.made, drawing.parent(key)
     generator = drawing.stream("broken", number)
     elsewhere = {name for other in made.structure.table.foreign_keys if other != key for name in other.columns}
     free = [name for name in key.columns if name not in drawing.fixed]
@@ -52,8 +52,9 @@ def _made_up(
     existing = parent.columns[column]
     if parent.model.makers[column] is Maker.PROVIDED:
         distinct = max(drawing.made.model.references[number].broken_values, 1)
-        provider = provider_of(parent, column, drawing.seed)
-        values = cast(provider.values(parent.rows, 2 * distinct + 200), arrow_type)
+        beyond = drawing.plan.rows[parent.structure.table.name]
+        values = drawing.sampling.provider(parent, column).values(beyond, 2 * distinct + 200)
+        values = cast(values, arrow_type)
         fresh = values.filter(pc.invert(pc.is_in(values, value_set=existing)))[:distinct]
         existing = fresh if len(fresh) else existing
     return existing.take(pa.array(generator.integers(0, len(existing), count)))

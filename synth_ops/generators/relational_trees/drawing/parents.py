@@ -52,7 +52,7 @@ def roles(drawing: TableDrawing, parent: Made, number: int) -> Codes:
 def group_codes(drawing: TableDrawing, number: int, parents: Rows) -> Codes:
     """The code of a reference to each of some parent rows."""
     key = drawing.made.structure.table.foreign_keys[number]
-    theirs = roles(drawing, drawing.others[key.parent], number)
+    theirs = roles(drawing, drawing.parent(key), number)
     codes = np.where(parents >= 0, (theirs[np.maximum(parents, 0)] if len(theirs) else 0) - 1 + FIRST_GROUP, NULL)
     codes[parents == BROKEN] = ORPHAN
     return codes.astype(np.int32)
@@ -61,7 +61,7 @@ def group_codes(drawing: TableDrawing, number: int, parents: Rows) -> Codes:
 def see_through(drawing: TableDrawing, number: int) -> None:
     """Fill the parent's variables that blocks of this table need, for the parents chosen."""
     made = drawing.made
-    parent = drawing.others[made.structure.table.foreign_keys[number].parent]
+    parent = drawing.parent(made.structure.table.foreign_keys[number])
     parents = made.parents[number]
     prefix = through(number, "")
     wanted = {name for target in made.model.targets for name in (*target.inputs, *rule_inputs(target))}
@@ -86,7 +86,7 @@ def strata(drawing: TableDrawing, key: ForeignKey, rows: Rows) -> tuple[Rows | N
     shared = [pair for pair in zip(key.columns, key.parent_columns, strict=True) if pair[0] in drawing.fixed]
     if not shared:
         return None, None
-    parent = drawing.others[key.parent]
+    parent = drawing.parent(key)
     ours = [chunked(drawing.made.columns[child].take(pa.array(rows))) for child, _ in shared]
     theirs = [chunked(parent.columns[name]) for _, name in shared]
     representative = match_rows(theirs, theirs)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
-from synth_ops.generators.relational_trees.drawing.values import cast, provider_of, put
+from synth_ops.generators.relational_trees.drawing.values import cast, put
 from synth_ops.generators.relational_trees.names import column_name
 from synth_ops.generators.relational_trees.structure import Maker
 
@@ -19,7 +19,7 @@ def provide(drawing: TableDrawing) -> None:
         if made.model.makers[column.name] is not Maker.PROVIDED or column.name in made.model.ranks:
             continue
         arrow_type = made.model.schema.field(column.name).type
-        values = provider_of(made, column.name, drawing.seed).values(0, made.rows)
+        values = drawing.sampling.provider(made, column.name).values(drawing.part.start, made.rows)
         values = _with_public_keys(drawing, column.name, cast(values, arrow_type))
         codes = made.codes.get(column_name(column.name))
         if codes is not None and column.name not in made.structure.table.required:
@@ -35,7 +35,7 @@ def _with_public_keys(drawing: TableDrawing, column: str, values: pa.Array) -> p
     kept = pa.array(list(public.values()), values.type)
     result = put(values, np.array(list(public), np.int64), kept)
     others = np.setdiff1d(np.arange(made.rows), np.array(list(public)))
-    provider, start = provider_of(made, column, drawing.seed), made.rows
+    provider, start = drawing.sampling.provider(made, column), len(drawing.part)
     while len(others):
         taken = pc.is_in(result.take(pa.array(others)), value_set=kept).to_numpy(zero_copy_only=False)
         others = others[taken]

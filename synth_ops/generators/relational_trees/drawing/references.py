@@ -40,7 +40,7 @@ def refer(drawing: TableDrawing, key: ForeignKey) -> None:
     if drawing.fixed >= set(key.columns):
         made.parents[number] = match_rows(
             [chunked(made.columns[name]) for name in key.columns],
-            [chunked(drawing.others[key.parent].columns[name]) for name in key.parent_columns],
+            [chunked(drawing.parent(key).columns[name]) for name in key.parent_columns],
         )
         if key.orphans is Orphans.REPAIR:
             drawing.drop(made.parents[number] == BROKEN)
@@ -58,7 +58,7 @@ def refer(drawing: TableDrawing, key: ForeignKey) -> None:
 
 def pick(drawing: TableDrawing, key: ForeignKey, number: int, codes: Codes, rows: Rows, purpose: str) -> Rows:
     """A parent for each of some rows, by the codes of their reference."""
-    parent = drawing.others[key.parent]
+    parent = drawing.parent(key)
     generator = drawing.stream(purpose, number)
     picked = np.full(len(rows), NO_PARENT, dtype=np.int64)
     picked[codes == ORPHAN] = BROKEN
@@ -89,7 +89,7 @@ def settle_without_parent(drawing: TableDrawing, key: ForeignKey, number: int) -
 def fill_reference(drawing: TableDrawing, key: ForeignKey) -> None:
     """The columns of a foreign key, from the parents chosen; those that another key filled stay as they are."""
     made, number = drawing.made, drawing.made.number(key)
-    parents, parent = made.parents[number], drawing.others[key.parent]
+    parents, parent = made.parents[number], drawing.parent(key)
     index = pa.array(parents, mask=parents < 0)
     broken = np.flatnonzero(parents == BROKEN)
     made_up = broken_values(drawing, key, number, len(broken)) if len(broken) else {}
@@ -118,10 +118,10 @@ def spread_parents(drawing: TableDrawing, key: tuple[str, ...], reference: Forei
     chosen = np.flatnonzero(made.parents[number] >= 0)
     others = [made.columns[name].take(pa.array(chosen)) for name in key if name not in own]
     group = identify(others)[0] if others else np.zeros(len(chosen), np.int64)
-    parents = drawing.others[reference.parent].rows
+    parents = drawing.parent(reference).rows
     _, theirs = strata(drawing, reference, chosen[:0])
     stratum = np.zeros(parents, np.int64) if theirs is None else theirs.copy()
-    stratum[~has_key(drawing.others[reference.parent], reference)] = parents  # of their own: nobody moves there
+    stratum[~has_key(drawing.parent(reference), reference)] = parents  # of their own: nobody moves there
     order = np.lexsort((drawing.stream("spread", number).permutation(parents), stratum))
     first = np.searchsorted(stratum[order], stratum, "left")
     last = np.searchsorted(stratum[order], stratum, "right") - 1

@@ -17,6 +17,7 @@ from synth_ops.generators.relational_trees.drawing.state import TableDrawing
 from synth_ops.generators.relational_trees.drawing.variables import ROUNDS
 from synth_ops.generators.relational_trees.names import reference_name
 from synth_ops.generators.relational_trees.references import BROKEN, NO_PARENT, Rows
+from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.metadata import ForeignKey, Orphans
 
 
@@ -24,8 +25,7 @@ def lay_rows(drawing: TableDrawing) -> None:
     """Decide how many rows there are, and their primary parents."""
     made, primary = drawing.made, drawing.made.structure.primary
     if primary is None:
-        wanted = made.model.rows if made.structure.lookup else round(made.model.rows * drawing.scale)
-        made.rows = max(wanted, min(made.model.rows, 1))
+        made.rows = len(drawing.part)
     else:
         _lay_children(drawing, primary)
     if made.structure.lookup:
@@ -34,9 +34,7 @@ def lay_rows(drawing: TableDrawing) -> None:
 
 def _lay_children(drawing: TableDrawing, key: ForeignKey) -> None:
     made, number = drawing.made, drawing.made.number(key)
-    reference, parent = made.model.references[number], drawing.others[key.parent]
-    growth = parent.rows / max(parent.model.rows, 1)
-    total = round(made.model.rows * (growth if made.model.rows and parent.model.rows else drawing.scale))
+    reference, parent, total = made.model.references[number], drawing.parent(key), len(drawing.part)
     loose = {NO_PARENT: 0, BROKEN: 0}
     if not any(name in made.structure.table.required for name in key.columns):
         loose[NO_PARENT] = round(total * reference.null_share)
@@ -54,11 +52,15 @@ def _lay_children(drawing: TableDrawing, key: ForeignKey) -> None:
 
 def _children_per_parent(drawing: TableDrawing, key: ForeignKey, number: int, total: int) -> Rows:
     """As drawn for each parent, then corrected to the wanted total where chance left it."""
-    parent = drawing.others[key.parent]
+    parent = drawing.parent(key)
     if not parent.rows or total <= 0:
         return np.zeros(parent.rows, np.int64)
     generator = drawing.stream("cardinality", number)
-    quota = quotas(drawing, parent, number, generator)
+    if drawing.name in drawing.plan.shared:  # all shards draw the same numbers, and take a part of each
+        quota = quotas(drawing, parent, number, stream(drawing.sampling.seed, drawing.name, "cardinality", number))
+        quota /= drawing.plan.count
+    else:
+        quota = quotas(drawing, parent, number, generator)
     counts = np.floor(quota + generator.random(parent.rows)).astype(np.int64)
     keyed = has_key(parent, key)
     most = np.where(keyed, _most_children(drawing, key, total, max(int(keyed.sum()), 1)), 0)

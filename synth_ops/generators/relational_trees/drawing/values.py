@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synth_ops.generators.providers import provider_for
 from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, to_floats_or_integers
-from synth_ops.generators.relational_trees.drawing.state import Made
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.references import Rows
-from synth_ops.generators.relational_trees.structure import as_provided
 from synth_ops.generators.relational_trees.tree import Codes
 
 
@@ -56,20 +51,3 @@ def units_of(codec: NumberCodec, values: pa.Array) -> npt.NDArray[np.int64]:
     units, _ = to_floats_or_integers(chunked(values), codec.scale, continuous=False)
     whole: npt.NDArray[np.int64] = np.nan_to_num(units, posinf=0, neginf=0).astype(np.int64)
     return whole
-
-
-def provider_of(made: Made, column: str, seed: int, *, unique: bool = False) -> Any:
-    """Who makes a provided column's values: the same rows always get the same ones.
-
-    Args:
-        unique: Whether they must differ even though the column is no key.
-    """
-    table = made.structure.table
-    return provider_for(
-        as_provided(table.column(column)),
-        made.model.shapes.get(column),
-        seed=seed,
-        table=table.name,
-        unique=unique or any(column in key for key in table.keys),
-        rows=made.rows,
-    )

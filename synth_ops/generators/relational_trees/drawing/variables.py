@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
-from synth_ops.generators.relational_trees.drawing.values import cast, decode, provider_of, put
+from synth_ops.generators.relational_trees.drawing.values import cast, decode, put
 from synth_ops.generators.relational_trees.model import Target
 from synth_ops.generators.relational_trees.names import COLUMN, column_name
 from synth_ops.generators.relational_trees.references import Rows
@@ -66,10 +66,11 @@ def decode_column(drawing: TableDrawing, column: str) -> None:
 def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:
     codec, arrow_type = drawing.made.model.codecs[column], drawing.made.model.schema.field(column).type
     if isinstance(codec, PseudonymCodec):
-        if column not in drawing.pseudonyms:
-            provider = provider_of(drawing.made, column, drawing.seed, unique=True)
-            drawing.pseudonyms[column] = cast(provider.values(0, codec.common + codec.rare), arrow_type)
-        return codec.decode(codes, generator, drawing.pseudonyms[column])
+        pseudonyms = drawing.sampling.pseudonyms
+        if (drawing.name, column) not in pseudonyms:
+            provider = drawing.sampling.provider(drawing.made, column, unique=True)
+            pseudonyms[drawing.name, column] = cast(provider.values(0, codec.common + codec.rare), arrow_type)
+        return codec.decode(codes, generator, pseudonyms[drawing.name, column])
     return decode(drawing.made.model, column, codes, generator)
 
 
