@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synth_ops.artifacts import TableData
 from synth_ops.metadata import Kind, Metadata, Relation, Rule, Table
 from synth_ops.rules.chance import FEWEST_ROWS
@@ -70,7 +72,9 @@ class _Finding:
 
     def within_rows(self, table: Table) -> Iterator[Rule]:
         """Candidates."""
-        yield from from_row(read_sample(self._connection, table, self._tables[table.name]))
+        with np.errstate(over="ignore", invalid="ignore"):  # what the widest numbers make is compared, and agrees not
+            found = list(from_row(read_sample(self._connection, table, self._tables[table.name])))
+        yield from found
 
     def keep(self, table: Table, found: Iterable[Rule]) -> None:
         """Those that no row breaks."""
