@@ -15,6 +15,7 @@ import duckdb
 import pytest
 import yaml
 
+from synth_ops.location import parse_location
 from synth_ops.recipe import load_recipe
 from synth_ops.run import open_store, run_all
 
@@ -155,3 +156,38 @@ def shell() -> Callable[..., Finished]:
         return Finished(code=finished.returncode, out=finished.stdout, err=finished.stderr)
 
     return call
+
+
+class MarkedDatabase:
+    """A database of its own on a PostgreSQL server, marked as a target."""
+
+    def __init__(self, server, name, folder):
+        self.server, self.name, self._folder = server, name, folder
+        self.url = server.url(name)
+        self.target().mark("test", confirm=name)
+
+    def target(self, **arguments):
+        """The target, anew."""
+        from synth_ops.targets.postgresql.target import PostgreSQLTarget
+
+        return PostgreSQLTarget(parse_location(self.url, self._folder), **arguments)
+
+    def execute(self, statements):
+        """Run statements, all in one transaction."""
+        import psycopg
+
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statements)
+
+    def rows(self, query):
+        """All rows of a query."""
+        import psycopg
+
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def marked(postgres_server, postgres_database, tmp_path):
+    """A fresh PostgreSQL database that may be published to."""
+    return MarkedDatabase(postgres_server, postgres_database, tmp_path)

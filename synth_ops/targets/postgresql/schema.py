@@ -25,7 +25,7 @@ FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER 
 _SEQUENCES = """
 SELECT format('%%I.%%I', n.nspname, s.relname), s.relname, a.attname, d.deptype::text,
     format('AS %%s INCREMENT %%s MINVALUE %%s MAXVALUE %%s START %%s CACHE %%s %%s', format_type(q.seqtypid, NULL),
-        q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END),
+        q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END),
     pg_get_expr(e.adbin, e.adrelid)
 FROM pg_depend d
 JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
@@ -149,8 +149,9 @@ def create(connection: Connection, plan: Plan) -> None:
         if kind == "i":
             made = "SELECT pg_get_serial_sequence(%s, %s)"
             ((automatic,),) = connection.execute(made, (place_sql(plan.built), column)).fetchall()
-            if automatic != sequence.replace('"', "") and not _same(connection, automatic, sequence):
+            if not _same(connection, automatic, sequence):
                 connection.execute(f"ALTER SEQUENCE {automatic} RENAME TO {sql.quote(name)}")
+            connection.execute(f"ALTER SEQUENCE {sequence} {options}")  # LIKE forgets its type
             continue
         owner = f"{place_sql(plan.built)}.{sql.quote(column)}"
         connection.execute(f"CREATE SEQUENCE {sequence} {options} OWNED BY {owner}")
