@@ -21,23 +21,34 @@ _BATCH_ROWS = 32_768
 _CSV = pyarrow.csv.WriteOptions(include_header=False)
 
 
-def load(connection: Connection, place: Place, table: Table, columns: Sequence[Column], data: TableData) -> int:
+def load(
+    connection: Connection,
+    reader: duckdb.DuckDBPyConnection,
+    place: Place,
+    table: Table,
+    columns: Sequence[Column],
+    data: TableData,
+) -> None:
     """Copy rows into a table that this very transaction created: frozen, they need no VACUUM later.
 
+    A transaction with an older snapshot that looks at the table after the swap sees its rows, too, and not an empty
+    table.
+
     Args:
+        reader: Reads the Parquet files.
         place: Where the table stands now.
         columns: Those of `table` to fill; the others take their defaults.
 
-    Returns:
-        How many rows went in.
+    Raises:
+        PublishError: The files can't be read.
     """
     if not data.files or not columns:
-        return 0
+        return
     names = sql.columns_sql([column.name for column in columns])
     query = values_sql([(column.name, column.type) for column in columns], rows_sql(table, data))
     command = f"COPY {place_sql(place)} ({names}) FROM STDIN (FORMAT csv, FREEZE)"
     try:
-        with sql.connect() as reader, connection.cursor().copy(command) as copy:
+        with connection.cursor().copy(command) as copy:
             for batch in reader.sql(query).to_arrow_reader(_BATCH_ROWS):
                 block = io.BytesIO()
                 pyarrow.csv.write_csv(batch, block, _CSV)
@@ -46,4 +57,3 @@ def load(connection: Connection, place: Place, table: Table, columns: Sequence[C
         raise PublishError(
             f"table {table.name!r} can't be read: {type(error).__name__}", "sample the copy again"
         ) from None
-    return data.rows

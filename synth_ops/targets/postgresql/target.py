@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
 from synth_ops.fingerprint import fingerprint
@@ -60,7 +61,7 @@ class PostgreSQLTarget:
     ) -> Generation:
         """Load the copy into schemas of its own, enforce its constraints there, swap it in; see `ports.Target`."""
         wanted = [table for table in metadata.tables if table.name not in self._rules.kept]
-        tick = ticks(progress, _TICKS_A_TABLE * len(wanted) + _FIXED_TICKS)
+        tick = self._ticks(progress, _TICKS_A_TABLE * len(wanted) + _FIXED_TICKS)
         rules = fingerprint(dataclasses.asdict(self._rules) | {"kept": sorted(self._rules.kept)})
         with self._publishing() as connection:
             before = history.read(connection)
@@ -155,13 +156,14 @@ class PostgreSQLTarget:
         """Make the new generation in its homes, whole: all but visible."""
         history.create_homes(connection, plan.homes)
         self._at("homes made")
-        for each in plan.plans:
-            with explained(self._label, f"table {each.table.name!r}"), connection.transaction():
-                schema.create(connection, each)
-                self._at(f"table {each.table.name} created")
-                load(connection, each.built, each.table, each.columns, tables[each.table.name])
-                self._at(f"table {each.table.name} loaded")
-            tick(f"table {each.table.name}")
+        with sql.connect() as reader:
+            for each in plan.plans:
+                with explained(self._label, f"table {each.table.name!r}"), connection.transaction():
+                    schema.create(connection, each)
+                    self._at(f"table {each.table.name} created")
+                    load(connection, reader, each.built, each.table, each.columns, tables[each.table.name])
+                    self._at(f"table {each.table.name} loaded")
+                tick(f"table {each.table.name}")
         for each in plan.plans:
             with explained(self._label, f"table {each.table.name!r}"):
                 schema.add_keys(connection, each, plan.homes)
@@ -211,6 +213,15 @@ class PostgreSQLTarget:
             with history.publishing(connection, self._label):
                 self._at("lock taken")
                 yield connection
+
+    def _ticks(self, progress: ProgressListener, total: int) -> Tick:
+        told = ticks(progress, total)
+
+        def tick(item: str) -> None:
+            self._at(item)
+            told(item)
+
+        return tick
 
     def _surroundings(self, kept: frozenset[Place]) -> Surroundings:
         return Surroundings(
