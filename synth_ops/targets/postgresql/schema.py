@@ -25,7 +25,8 @@ FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER 
 _SEQUENCES = """
 SELECT format('%%I.%%I', n.nspname, s.relname), s.relname, a.attname, d.deptype::text,
     format('AS %%s INCREMENT %%s MINVALUE %%s MAXVALUE %%s START %%s CACHE %%s %%s', format_type(q.seqtypid, NULL),
-        q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END),
+        q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache,
+        CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END),
     pg_get_expr(e.adbin, e.adrelid)
 FROM pg_depend d
 JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace n ON n.oid = s.relnamespace
