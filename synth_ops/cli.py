@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -262,16 +263,35 @@ def status(recipe: RecipePath, as_json: AsJson = False) -> None:
         output.print("nothing was published here yet", markup=False)
 
 
+class ReportFormat(StrEnum):
+    """What `report` writes."""
+
+    TEXT = "text"
+    HTML = "html"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
 @app.command()
-def report(recipe: RecipePath, store: StorePath = None, as_json: AsJson = False) -> None:
-    """Show the latest gate report: the verdict, what failed, and where the HTML is."""
-    from synth_ops.artifact_io import read_report
-    from synth_ops.run import latest, open_store
+def report(
+    recipe: RecipePath,
+    store: StorePath = None,
+    as_json: AsJson = False,
+    form: Annotated[
+        ReportFormat,
+        typer.Option("--format", help="A few lines; the page, with the publication; the numbers; a summary for chat."),
+    ] = ReportFormat.TEXT,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there, not to standard output; html: report.html.")
+    ] = None,
+) -> None:
+    """Show the latest gate report: the verdict, what failed, where the page is; or write it in another form."""
+    from synth_ops.report import render_html, render_json, render_markdown
+    from synth_ops.run import latest_report, open_store
     from synth_ops.terminal import output
 
     loaded = load_recipe(recipe)
-    opened = open_store(loaded, store)
-    found = read_report(opened, latest(loaded, ArtifactKind.REPORT, store=opened))
+    found, document, context = latest_report(loaded, store=open_store(loaded, store))
     failed = [outcome.evidence for outcome in found.outcomes if not outcome.passed]
     if as_json:
         names = [
@@ -279,12 +299,30 @@ def report(recipe: RecipePath, store: StorePath = None, as_json: AsJson = False)
         ]
         _print_json({"verdict": found.verdict, "copy": found.copy.id, "report": str(found.html), "failed": names})
         return
+    if form is not ReportFormat.TEXT:
+        render = {"html": render_html, "json": render_json, "markdown": render_markdown}[form.value]
+        written = file or (Path("report.html") if form is ReportFormat.HTML else None)
+        _write_text(render(document, context), written)
+        return
     output.print(f"{found.verdict}: {len(found.outcomes)} checks, {len(failed)} not met", markup=False)
     for evidence in failed:
         output.print(
             f"  {evidence.severity:<8} {evidence.check} {evidence.subject}: {evidence.value:.4g}", markup=False
         )
     output.print(str(found.html), markup=False)
+
+
+def _write_text(text: str, file: Path | None) -> None:
+    from synth_ops.terminal import output
+
+    if file is None:
+        sys.stdout.write(text)
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"can't write {file}: {error.strerror}", "choose another --output") from None
+    output.print(f"wrote {file}", markup=False)
 
 
 @app.command()

@@ -143,6 +143,9 @@ class GateRecipe(_Section):
     `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""
     warnings: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Where single measures begin to warn."""
+    alert_at: float = Field(default=0.2, gt=0)
+    """Point out a measure that came nearer to its limit since the last good night by more than this share of what the
+    limit allows."""
     labels: bool = False
     """Whether the report names the texts that at least five people share (`shipped`, `returned`); else it numbers them
     by frequency, as reports go further than databases do."""

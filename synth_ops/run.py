@@ -7,12 +7,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from synth_ops import __version__
-from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Generation
 from synth_ops.errors import (
     ArtifactNotFoundError,
     ArtifactVersionError,
@@ -38,6 +39,9 @@ from synth_ops.ports import (
 from synth_ops.recipe import Dependents, Recipe
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
+
+if TYPE_CHECKING:
+    from synth_ops.report import Context
 
 STORE_VARIABLE = "SYNTH_OPS_STORE"
 REPORTS_VARIABLE = "SYNTH_OPS_REPORTS_URL"
@@ -105,6 +109,8 @@ def run_step(
     seconds = time.perf_counter() - started
     logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
     store.remember(*_latest_key(recipe, ref.kind), ref=ref)
+    if not skipped:
+        store.record("seconds", ref.id, name=step, entry={"seconds": round(seconds, 3)})
     if facts.get("verdict") == "failed":
         raise GateFailedError(
             f"the copy failed its gate: {facts['blocked_by']}", f"see {facts['report']}", report_id=ref.id, facts=facts
@@ -162,7 +168,7 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
         PublishError: The target can't be read now, or must not be written.
     """
     generator = _generator(recipe.generator, dict(recipe.generator_settings))
-    gate = _assemble_gate(recipe)
+    gate = _assemble_gate(recipe, store)
     open_target(recipe).generations()
     open_source(recipe).state()
     with store.scratch():  # it can be written; what killed runs left there goes
@@ -200,6 +206,29 @@ def report_url(store: Store, report: ArtifactRef) -> str:
     if served:
         return f"{served}/{report.id}/{REPORT_FILE}"
     return (store.root / report.kind.value / report.id / REPORT_FILE).as_uri()
+
+
+def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str, Any], Context]:
+    """The latest verdict, the report's document, and what is known around it by now, the publication included.
+
+    Raises:
+        ArtifactNotFoundError: No copy was judged yet.
+    """
+    from synth_ops.artifact_io import read_report
+    from synth_ops.report import recall_report
+
+    stored = store.read(latest(recipe, ArtifactKind.REPORT, store=store))
+    report = read_report(store, stored.ref)
+    copy = store.read(report.copy).body if store.exists(report.copy) else {}
+    made_of = [(step, kind) for step, kind in (("snapshot", "snapshot"), ("fit", "model")) if copy]
+    steps = {step: ArtifactRef.from_json(copy[kind]) for step, kind in made_of}
+    steps |= {"sample": report.copy, "gate": report.ref}
+    publication = store.recall(*_latest_key(recipe, ArtifactKind.PUBLICATION))
+    receipt = store.read(publication).body if publication else {}
+    published = receipt.get("copy") == report.copy.to_json()
+    steps |= {"publish": publication} if publication and published else {}
+    document, context = recall_report(recipe, store, report, at=stored.created_at, steps=steps)
+    return report, document, replace(context, publication=receipt if published else None)
 
 
 def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
@@ -333,7 +362,7 @@ def export_suites(
     from synth_ops.checks.measure_suite import export_limits
 
     snapshot = run_step(recipe, "snapshot", store=store, progress=progress).ref
-    gate = _assemble_gate(recipe)
+    gate = _assemble_gate(recipe, store)
     limits = {**_thresholds(gate.checks), **gate.thresholds}
     return [*export(read_snapshot(store, snapshot), folder, scale=recipe.scale), export_limits(limits, folder)]
 
@@ -381,7 +410,7 @@ def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Pro
     from synth_ops.verdict import summary
 
     report, skipped = gate(
-        _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe), store=store, progress=progress
+        _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe, store), store=store, progress=progress
     )
     facts = {**summary(report), "report": str(report.html), "copy": report.copy.id}
     return report.ref, skipped, facts
@@ -396,7 +425,7 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
     _refuse_same_database(recipe, target)
     copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
     ref, generation, skipped = publish(
-        _assemble_gate(recipe).ref(copy),
+        _assemble_gate(recipe, store).ref(copy),
         target,
         source=recipe.source_location(),
         destination=recipe.target_location(),
@@ -421,11 +450,11 @@ _RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressList
 }
 
 
-def _assemble_gate(recipe: Recipe) -> Any:
+def _assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.checks.engine import judge
     from synth_ops.checks.integrity import load_suites
     from synth_ops.checks.measure_suite import split_off_limits
-    from synth_ops.report import write_report
+    from synth_ops.report import write_nightly_report
     from synth_ops.steps.gate import Gate
     from synth_ops.steps.thresholds import resolve
 
@@ -436,7 +465,7 @@ def _assemble_gate(recipe: Recipe) -> Any:
         judge=judge,
         thresholds=resolve(_thresholds(checks), recipe.gate, edited),
         suites=suites,
-        write_report=write_report,
+        write_report=partial(write_nightly_report, recipe=recipe, store=store),
         policy=recipe.gate.policy.value,
         reason=recipe.gate.reason,
         labels=recipe.gate.labels,

@@ -190,29 +190,37 @@ class Store:
 
     def remember(self, *key: object, ref: ArtifactRef) -> None:
         """Note that a step with these inputs made `ref` (for steps whose id follows from their output)."""
-        with self._errors():
-            place = self.root / "memo"
-            place.mkdir(parents=True, exist_ok=True)
-            name = f"{fingerprint(*key)}.json"
-            note = canonical_json({"ref": ref.to_json(), "signature": self._sign([name, ref.to_json()])})
-            if self._local is None:
-                (place / name).write_text(note, encoding="utf-8")  # half a note is no note: its signature is missing
-                return
-            aside = place / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-            aside.write_text(note, encoding="utf-8")
-            aside.replace(place / name)
+        self._note(self.root / "memo", fingerprint(*key), "ref", ref.to_json())
 
     def recall(self, *key: object) -> ArtifactRef | None:
         """What `remember` noted under the same key, if nobody changed the note and the artifact is still there."""
-        name = f"{fingerprint(*key)}.json"
+        noted = self._noted(self.root / "memo" / f"{fingerprint(*key)}.json", "ref")
+        try:
+            ref = ArtifactRef.from_json(noted) if noted else None
+        except (ValueError, KeyError, TypeError):
+            return None
+        return ref if ref and self.exists(ref) else None
+
+    def record(self, *key: object, name: str, entry: Mapping[str, Any]) -> None:
+        """Put an entry into the log that has this key; one of the same name is replaced.
+
+        Args:
+            name: Orders the log; letters, digits and hyphens.
+            entry: JSON-like facts; never source values.
+        """
+        self._note(self.root / "log" / fingerprint(*key), name, "entry", dict(entry))
+
+    def recorded(self, *key: object, last: int) -> list[dict[str, Any]]:
+        """The last entries of a log, by name; those that somebody changed are left out."""
+        place = self.root / "log" / fingerprint(*key)
         with self._errors():
-            try:
-                note = json.loads((self.root / "memo" / name).read_text(encoding="utf-8"))
-                ref = ArtifactRef.from_json(note["ref"])
-                ours = self._signed(note["signature"], [name, ref.to_json()])
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return None
-        return ref if ours and self.exists(ref) else None
+            found = [path for path in place.iterdir() if path.suffix == ".json"] if place.exists() else []
+        newest = sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)[-last:]
+        return [entry for path in newest if (entry := self._noted(path, "entry")) is not None]
+
+    def keyed_digest(self, text: str) -> str:
+        """A digest of a text that tells nothing to those who lack the store's key."""
+        return self._sign(["digest", text])[:16]
 
     def artifacts(self, kind: ArtifactKind) -> list[ArtifactRef]:
         """Every complete artifact of a kind, by id."""
@@ -224,6 +232,30 @@ class Store:
                 ArtifactRef(kind=kind, id=entry.name) for entry in place.iterdir() if not entry.name.startswith(".")
             ]
         return sorted((ref for ref in refs if self.exists(ref)), key=lambda ref: ref.id)
+
+    def _note(self, place: UPath, name: str, kind: str, document: Mapping[str, Any]) -> None:
+        """Write a small signed file, all at once."""
+        with self._errors():
+            place.mkdir(parents=True, exist_ok=True)
+            file = f"{name}.json"
+            note = canonical_json({kind: document, "signature": self._sign([file, document])})
+            if self._local is None:
+                (place / file).write_text(note, encoding="utf-8")  # half a note is no note: its signature is missing
+                return
+            aside = place / f".{file}.{os.getpid()}.{secrets.token_hex(4)}"
+            aside.write_text(note, encoding="utf-8")
+            aside.replace(place / file)
+
+    def _noted(self, path: UPath, kind: str) -> dict[str, Any] | None:
+        """What `_note` wrote, if it is there and nobody changed it."""
+        with self._errors():
+            try:
+                note = json.loads(path.read_text(encoding="utf-8"))
+                document: dict[str, Any] = note[kind]
+                ours = self._signed(note["signature"], [path.name, document])
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return None
+        return document if ours else None
 
     def _sign(self, manifest: object) -> str:
         return hmac.new(self._key, canonical_json(manifest).encode(), "sha256").hexdigest()

@@ -16,7 +16,7 @@ class Context:
         source, target: Labels of the locations.
         at: When the copy was judged, ISO 8601, UTC.
         nights: Past nights, oldest first, without this one: `at`, `verdict`, `copy`, `scores` by check, ...
-        alerts: Checks that moved towards their limits since the last good night (see `scores.alerts`).
+        drop: From how large a move towards its limit on a check is pointed out, as a share of what the limit allows.
         drift: How far the source moved since the snapshot before: `against`, and PSI by column; None if unknown.
         publication: `target`, `generation`, `published_at`; None before it was published.
         seconds: What the steps took.
@@ -27,7 +27,7 @@ class Context:
     target: str = ""
     at: str = ""
     nights: Sequence[Mapping[str, Any]] = ()
-    alerts: Sequence[Mapping[str, Any]] = ()
+    drop: float = 0.2
     drift: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

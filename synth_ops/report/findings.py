@@ -36,6 +36,7 @@ class Finding:
     exact: bool
     strip: Mapping[str, float] | None
     way_out: str
+    can_block: bool
 
     @property
     def strip_label(self) -> str:
@@ -142,6 +143,7 @@ def _finding(block: Outcome | None, warn: Outcome | None) -> Finding:
         exact=exact,
         strip=None if exact else plots.strip(evidence, softer),
         way_out=words.way_out(evidence) if status in ("blocks", "warning") else "",
+        can_block=block is not None,
     )
 
 

@@ -60,7 +60,7 @@ def render_html(document: Document, context: Context) -> str:
         rows=sum(part.rows_copy or 0 for part in parts),
         reasons=reasons[:_SHOWN_REASONS],
         more_reasons=max(len(reasons) - _SHOWN_REASONS, 0),
-        alerts=[_alert(alert) for alert in context.alerts[:_SHOWN_ALERTS]],
+        alerts=[_alert(alert) for alert in scores.alerts(context.nights, now, context.drop)[:_SHOWN_ALERTS]],
         families=families(document, every),
         nights=context.nights,
         lines=lines(context, now, document["verdict"]),

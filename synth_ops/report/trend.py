@@ -9,6 +9,7 @@ from typing import Any
 
 from synth_ops.report import plots, words
 from synth_ops.report.context import Context
+from synth_ops.report.scores import alerts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ def lines(context: Context, now: Mapping[str, Mapping[str, float]], verdict: str
     """Every check over the nights, what uses most of its limit first; nothing before the second night."""
     if not context.nights:
         return []
-    alerted = {alert["check"] for alert in context.alerts}
+    alerted = {alert["check"] for alert in alerts(context.nights, now, context.drop)}
     nights = [*context.nights, {"scores": now, "verdict": verdict}]
     order = sorted(now, key=lambda check: (check not in alerted, -now[check]["used"], check))
     return [_line(check, nights, alert=check in alerted) for check in order]

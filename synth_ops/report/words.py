@@ -52,6 +52,7 @@ _TITLES: Mapping[str, str] = {
     "fidelity.mean_pair_distance": "mean distance of pairs of columns",
     "fidelity.cardinality": "likeness of children per parent",
     "privacy.leaked_values": "real identifying values in the copy",
+    "privacy.copied_values": "values that the source has, too",
     "privacy.value_overlap": "values of persons that the source has, too",
     "privacy.key_overlap": "keys that the source has, too",
     "privacy.rare_categories": "values that too few people share",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,16 @@ def write_report(  # noqa: PLR0913  each is a fact of its own
         settings=settings_summary,
         labels=labels,
     )
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / REPORT_JSON).write_text(text, encoding="utf-8")
+    (folder / REPORT_JSON).write_text(_json(document), encoding="utf-8")
     html = folder / "report.html"
     html.write_text(render_html(document, context or Context()), encoding="utf-8")
     return html
+
+
+def render_json(document: Mapping[str, Any], context: Context) -> str:
+    """A report's document with what is known around it under `around`: nights, drift, publication, times of steps."""
+    return _json({**document, "around": asdict(context)})
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -134,7 +134,9 @@ def reports(tmp_path_factory):
 
 def around(document):
     scores = night_scores(document["outcomes"])
-    night = {"copy": "3" * 20, "report": "4" * 20, "blocked": 0, "warned": 1, "scores": scores}
+    mean = scores["fidelity.mean_column_distance"]
+    better = {**scores, "fidelity.mean_column_distance": {**mean, "value": 0.02, "used": 0.1}}
+    night = {"copy": "3" * 20, "blocked": 0, "warned": 1, "scores": better}
     verdicts = ["passed", "failed", "passed"]
     return Context(
         recipe="shop",
@@ -142,7 +144,7 @@ def around(document):
         target="duckdb:///shop_test.duckdb",
         at="2026-03-04T03:00:00+00:00",
         nights=[{**night, "at": f"2026-03-0{n}T03:00:00+00:00", "verdict": v} for n, v in enumerate(verdicts, 1)],
-        alerts=[{"check": "fidelity.mean_column_distance", "before": {"used": 0.1}, "now": {"used": 0.5}}],
+        drop=0.05,
         drift={"against": "5" * 20, "columns": {"orders.total": 0.3, "orders.status": 0.0}},
         publication={
             "target": "duckdb:///shop_test.duckdb",
@@ -237,7 +239,7 @@ def test_what_is_around_the_report_is_told(opened, reports):
     page = opened(reports["passed"])
     text = page.inner_text("body")
     assert "as generation 4 of duckdb:///shop_test.duckdb" in text
-    assert "used 10% of its limit on the last good night, 50% now" in text
+    assert "used 10% of its limit on the last good night, 20% now" in text
     assert "over 4 nights" in text
     assert re.search(r"orders\.total\s+0\.300", text)
     assert page.get_by_role("img", name=re.compile("over 4 nights: from")).count() >= 2

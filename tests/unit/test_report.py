@@ -225,7 +225,7 @@ def test_an_interval_and_what_fresh_data_give_are_drawn(tmp_path):
         check="privacy.auc", subject="orders", value=0.55, n=9, maximum=0.6, ci_low=0.5, ci_high=0.6, reference=0.5
     )
     html, _ = written(tmp_path / "r", check_context(tmp_path), [Outcome(evidence=evidence, passed=True)])
-    strip = re.search(r'<span class="strip"[^>]*aria-label="([^"]+)">(.*?)</span>', html, re.DOTALL)
+    strip = re.search(r'<span class="strip[^"]*"[^>]*aria-label="([^"]+)">(.*?)</span>', html, re.DOTALL)
     assert strip
     assert strip[1] == "0.55, 95% interval 0.5 to 0.6; at most 0.6"
     assert all(f"<{mark} " in strip[2] for mark in ("u", "s", "b", "i"))

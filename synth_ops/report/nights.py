@@ -1,0 +1,144 @@
+"""The nights of a recipe: what each one came to, kept in the store, so that the next one can be seen beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from synth_ops.artifacts import ArtifactRef, GateReport, Snapshot, SyntheticCopy
+from synth_ops.recipe import Recipe
+from synth_ops.report.context import Context
+from synth_ops.report.drift import drift, profile
+from synth_ops.report.findings import findings
+from synth_ops.report.scores import night_scores
+from synth_ops.report.write import REPORT_JSON, write_report
+from synth_ops.store import Store
+
+Night = Mapping[str, Any]
+
+_KEPT = 60
+"""So many nights are looked at, and shown."""
+
+
+def write_nightly_report(
+    folder: Path, *, recipe: Recipe, store: Store, snapshot: Snapshot, copy: SyntheticCopy, **facts: Any
+) -> Path:
+    """Write a report with the nights before it around it, and keep what this night came to.
+
+    Args:
+        facts: The other arguments of `write_report`.
+
+    Returns:
+        The HTML file.
+    """
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    nights = _past_nights(recipe, store, copy=copy.ref.id, at=at)
+    moved = _source_drift(store, nights, snapshot)
+    steps = {"snapshot": snapshot.ref, "fit": copy.model, "sample": copy.ref}
+    context = _context(recipe, store, nights=nights, at=at, drift=moved, steps=steps)
+    html = write_report(folder, snapshot=snapshot, copy=copy, context=context, **facts)
+    document = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    _record_night(recipe, store, document, at=at, moved=moved)
+    return html
+
+
+def recall_report(
+    recipe: Recipe, store: Store, report: GateReport, *, at: str, steps: Mapping[str, ArtifactRef]
+) -> tuple[dict[str, Any], Context]:
+    """Read a report's document back, and what is known around it by now.
+
+    Args:
+        report: As `read_report` gives it.
+        at: When it was judged.
+        steps: Whose times to show, by step.
+
+    Raises:
+        ArtifactError: The store can't be read.
+    """
+    folder = report.html.parent if report.html else Path()
+    document: dict[str, Any] = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    every = store.recorded(*_key(recipe), last=_KEPT)
+    own = next((night for night in reversed(every) if night["copy"] == report.copy.id), None)
+    nights = _past_nights(recipe, store, copy=report.copy.id, at=at)
+    return document, _context(recipe, store, nights=nights, at=at, drift=own and own["drift"], steps=steps)
+
+
+def _step_seconds(store: Store, steps: Mapping[str, ArtifactRef]) -> dict[str, float]:
+    """What steps took when they made these artifacts, as far as the store knows."""
+    found = {step: store.recorded("seconds", ref.id, last=1) for step, ref in steps.items()}
+    return {step: entries[0]["seconds"] for step, entries in found.items() if entries}
+
+
+def _key(recipe: Recipe) -> tuple[object, ...]:
+    """What is refreshed from what: changes of a recipe's settings belong to one trend."""
+    return "nights", recipe.source_location().identity, recipe.target_location().identity
+
+
+def _context(
+    recipe: Recipe,
+    store: Store,
+    *,
+    nights: Sequence[Night],
+    at: str,
+    drift: Night | None,
+    steps: Mapping[str, ArtifactRef],
+) -> Context:
+    return Context(
+        recipe=recipe.name,
+        source=recipe.source_location().label,
+        target=recipe.target_location().label,
+        at=at,
+        nights=nights,
+        drop=recipe.gate.alert_at,
+        drift=drift,
+        seconds=_step_seconds(store, steps),
+    )
+
+
+def _past_nights(recipe: Recipe, store: Store, *, copy: str, at: str) -> list[Night]:
+    """The nights before a moment, oldest first; of several verdicts on one copy the last.
+
+    Args:
+        copy: Id of this night's own copy: another verdict on it is no other night.
+    """
+    found = store.recorded(*_key(recipe), last=_KEPT)
+    nights = {night["copy"]: night for night in found if night["copy"] != copy and night["at"] <= at}
+    return list(nights.values())
+
+
+def _record_night(recipe: Recipe, store: Store, document: Night, *, at: str, moved: Night | None) -> None:
+    every = findings(document)
+    night = {
+        "at": at,
+        "copy": document["copy"],
+        "snapshot": document["snapshot"],
+        "verdict": document["verdict"],
+        "blocked": sum(finding.status == "blocks" for finding in every),
+        "warned": sum(finding.status == "warning" for finding in every),
+        "scores": night_scores(document["outcomes"]),
+        "drift": dict(moved) if moved else None,
+    }
+    moment = "".join(letter for letter in at if letter.isdigit())
+    store.record(*_key(recipe), name=f"{moment}-{document['copy']}", entry=night)
+
+
+def _source_drift(store: Store, nights: Sequence[Night], snapshot: Snapshot) -> Night | None:
+    """How far the source moved since the last night that had another snapshot.
+
+    Returns:
+        `against`, that snapshot's id, and `columns`, PSI by name; None where there is no such night.
+    """
+    if _profile(store, snapshot.ref.id) is None:
+        store.record("profile", snapshot.ref.id, name="profile", entry=profile(snapshot, store.keyed_digest))
+    against = next((night["snapshot"] for night in reversed(nights) if night["snapshot"] != snapshot.ref.id), None)
+    before = _profile(store, against) if against else None
+    if against is None or before is None:
+        return None
+    return {"against": against, "columns": drift(before, snapshot, store.keyed_digest)}
+
+
+def _profile(store: Store, snapshot: str) -> dict[str, Any] | None:
+    return next(iter(store.recorded("profile", snapshot, last=1)), None)
