@@ -96,6 +96,7 @@ def read_snapshot(store: Store, ref: ArtifactRef) -> Snapshot:
         metadata=Metadata.from_json(stored.body["metadata"]),
         tables=_tables_from_json(stored),
         warnings=tuple(stored.body["warnings"]),
+        position=stored.body["position"],
     )
 
 

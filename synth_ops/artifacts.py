@@ -59,12 +59,14 @@ class Snapshot:
         metadata: Reflected from the source, completed by the recipe, with the kinds decided.
         tables: Its data, by table name.
         warnings: What was noticed on the way, without values.
+        position: When and where the source was read: its version, its place in its log; empty for files.
     """
 
     ref: ArtifactRef
     metadata: Metadata
     tables: Mapping[str, TableData]
     warnings: tuple[str, ...] = ()
+    position: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,11 +40,23 @@ ProgressListener = Callable[[Progress], None]
 class SourceSession(Protocol):
     """One consistent look at a source."""
 
+    warnings: list[str]
+    """What could not be taken over as it is, by names; complete when all tables are read."""
+    position: Mapping[str, str]
+    """When and where the look stands: the server's version, a log position; empty for files."""
+    may_write: str
+    """What the session could write if it tried, in words; empty where it is proven that it can't. Known after
+    `metadata`."""
+
     def metadata(self) -> Metadata:
         """Tables, columns, types and declared constraints, as the source has them (kinds are decided later)."""
 
-    def read(self, table: Table) -> pa.RecordBatchReader:
-        """Stream a table's rows, in a stable order, with the columns that `table` lists, in bounded memory."""
+    def read(self, table: Table, where: str = "") -> pa.RecordBatchReader:
+        """Stream a table's rows, in a stable order, with the columns that `table` lists, in bounded memory.
+
+        Args:
+            where: An SQL condition that the rows meet, in the source's own dialect; all rows when empty.
+        """
 
 
 class Source(Protocol):

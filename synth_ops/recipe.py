@@ -78,6 +78,8 @@ class ColumnRecipe(_Section):
     """What the column means: id, categorical, numerical, datetime, text, pii, geo or media."""
     provider: str = ""
     """Who makes its values, for kinds pii, text and id: `email`, `name`, `pattern`, ... (see the README)."""
+    exclude: bool = False
+    """Leave the column out of the copy: it is never read."""
 
 
 class ForeignKeyRecipe(_Section):
@@ -98,6 +100,9 @@ class TableRecipe(_Section):
 
     exclude: bool = False
     """Leave the table out of the copy."""
+    where: str = ""
+    """Which rows are read, as an SQL condition in the source's own dialect; rows that refer to others are left out with
+    these."""
     keep: bool = False
     """Leave the target's table as it is; for database servers. The copy's own rows of it are not published."""
     subject: bool | None = None
@@ -125,6 +130,23 @@ class Policy(StrEnum):
     """What the standard only warns of blocks."""
     OFF_FOR_PRIVACY = "off-for-privacy"
     """For data that is nobody's: privacy measures are shown and block nothing. Needs a reason."""
+
+
+class SubsetRecipe(_Section):
+    """A part of the database that hangs together."""
+
+    root: str
+    """The table whose rows are drawn at random: the people, or whatever else all is about."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """How many of them, as a share ..."""
+    rows: int | None = Field(default=None, ge=1)
+    """... or as a number."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.share is None) == (self.rows is None):
+            raise ValueError("a subset has either a share or a number of rows")
+        return self
 
 
 class GateRecipe(_Section):
@@ -197,6 +219,10 @@ class Recipe(_Section):
     Relative paths start at the recipe's folder. `${NAME}` is read from the environment and never stored."""
     target: str
     """Where to publish: the same kinds of URLs (but for csv). It must not be the source."""
+    require_read_only: bool = False
+    """Refuse a source whose role could write to it; a warning says so otherwise."""
+    subset: SubsetRecipe | None = None
+    """Read a part only: some rows of one table, all that belongs to them, and the parents that these need."""
     generator: str = "relational_trees"
     """The plug-in that learns and samples."""
     generator_settings: Annotated[Mapping[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict)
@@ -383,6 +409,8 @@ def _fields_at(place: Sequence[int | str]) -> list[str]:
         return list(Recipe.model_fields)
     if place[0] == "gate":
         return list(GateRecipe.model_fields)
+    if place[0] == "subset":
+        return list(SubsetRecipe.model_fields)
     if place[0] == "publish":
         return list(PublishRecipe.model_fields)
     named = models.get(str(place[-2])) if len(place) > 1 else None

@@ -233,7 +233,7 @@ def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str
 
 def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
     """Everything in a recipe that an artifact of this kind depends on: another recipe's is not this one's."""
-    shaping = ["tables"]
+    shaping = ["tables", "subset"]
     if kind is not ArtifactKind.SNAPSHOT:
         shaping += ["generator", "generator_settings"]
     if kind not in (ArtifactKind.SNAPSHOT, ArtifactKind.MODEL):

@@ -41,6 +41,15 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def where_sql(condition: str) -> str:
+    r"""A WHERE clause; nothing for no condition. A comment at the condition's end ends with it.
+
+    >>> where_sql("price > 0")
+    ' WHERE (price > 0\\n)'
+    """
+    return f" WHERE ({condition}\n)" if condition else ""
+
+
 def file_literal(path: Path) -> str:
     """A file's path as a literal for DuckDB's readers, which take `*`, `?` and `[` for patterns.
 

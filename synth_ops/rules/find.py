@@ -41,7 +41,8 @@ def find_rules(metadata: Metadata, tables: Mapping[str, TableData], *, ignored: 
                 if tables[table.name].rows >= FEWEST_ROWS and table.name not in ignored:
                     finding.keep(table, look(table))
     found = finding.kept
-    return Metadata(tables=tuple(dataclasses.replace(each, rules=tuple(found[each.name])) for each in metadata.tables))
+    ruled = tuple(dataclasses.replace(each, rules=tuple(found[each.name])) for each in metadata.tables)
+    return dataclasses.replace(metadata, tables=ruled)
 
 
 class _Finding:

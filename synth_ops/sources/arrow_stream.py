@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
-from synth_ops.errors import SourceError
+from synth_ops.errors import SynthOpsError
 
 MAX_ROWS = 65_536
 MAX_BYTES = 16 * 2**20
 
 
 def stream(
-    schema: pa.Schema, batches: Iterable[pa.RecordBatch], failure: Callable[[Exception], SourceError]
+    schema: pa.Schema, batches: Iterable[pa.RecordBatch], failure: Callable[[Exception], SynthOpsError]
 ) -> pa.RecordBatchReader:
     """A reader over small batches joined into larger ones: up to `MAX_ROWS` rows or about `MAX_BYTES` bytes each.
 
@@ -24,11 +24,11 @@ def stream(
 
 
 def _guarded(
-    batches: Iterator[pa.RecordBatch], failure: Callable[[Exception], SourceError]
+    batches: Iterator[pa.RecordBatch], failure: Callable[[Exception], SynthOpsError]
 ) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches
-    except SourceError:
+    except SynthOpsError:
         raise
     except Exception as error:  # noqa: BLE001  # whatever a driver raises may hold a value
         raise failure(error) from None

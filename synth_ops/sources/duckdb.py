@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from synth_ops.errors import SourceError, SourceUnavailableError
+from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Check, ForeignKey, Metadata, Table
 from synth_ops.sources.check_expressions import usable
-from synth_ops.sources.duckdb_types import enum_check, read_columns, reflect_columns, type_warnings
+from synth_ops.sources.conditions import not_evaluated
+from synth_ops.sources.duckdb_types import NOT_A_CONDITION, enum_check, read_columns, reflect_columns, type_warnings
 from synth_ops.sources.files_on_disk import digest, path_of, require_file, way_out_when_missing
-from synth_ops.sql import connect, literal, quote
+from synth_ops.sql import connect, literal, quote, where_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,6 +83,8 @@ class DuckDBSession:
         self._connection = connection
         self._label = label
         self.warnings: list[str] = []
+        self.position: Mapping[str, str] = {}
+        self.may_write = ""
 
     def metadata(self) -> Metadata:
         """All base tables of all schemas; views, temporary tables and generated columns are left out."""
@@ -98,11 +101,16 @@ class DuckDBSession:
         except duckdb.Error as error:
             raise _failure(self._label, error) from None
 
-    def read(self, table: Table) -> pa.RecordBatchReader:
+    def read(self, table: Table, where: str = "") -> pa.RecordBatchReader:
         """Stream a table in the order of its rows in the file."""
-        return read_columns(
-            self._connection.cursor(), _table_sql(table.path), table.columns, lambda e: _failure(self._label, e, table)
-        )
+        rows = _table_sql(table.path) + where_sql(where)
+
+        def failure(error: Exception) -> SynthOpsError:
+            if where and isinstance(error, NOT_A_CONDITION):
+                return not_evaluated(table, "DuckDB", type(error).__name__)
+            return _failure(self._label, error, table)
+
+        return read_columns(self._connection.cursor(), rows, table.columns, failure)
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()

@@ -6,17 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import duckdb
 import pyarrow as pa
 
-from synth_ops.errors import SourceError
+from synth_ops.errors import SynthOpsError
 from synth_ops.metadata import Check, Column
 from synth_ops.sources.arrow_stream import stream
 from synth_ops.sql import columns_sql, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import duckdb
 
 _READ_ROWS = 2048
 _COARSE_TIMESTAMPS = ("TIMESTAMP_S", "TIMESTAMP_MS")
@@ -40,6 +39,10 @@ def storable_type(native: str) -> str:
     if _NOT_IN_PARQUET.search(native):
         return "VARCHAR"
     return re.sub(r"\[\d+\]$", "[]", native)
+
+
+NOT_A_CONDITION = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException)
+"""What DuckDB raises for a condition that it can't evaluate."""
 
 
 def enum_check(name: str, native: str) -> Check | None:
@@ -78,7 +81,7 @@ def read_columns(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     columns: Sequence[Column],
-    failure: Callable[[Exception], SourceError],
+    failure: Callable[[Exception], SynthOpsError],
 ) -> pa.RecordBatchReader:
     """Stream columns of a table expression, each cast to its stored type. UUIDs and JSON come as text.
 

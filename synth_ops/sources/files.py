@@ -13,11 +13,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth_ops.errors import SourceError
+from synth_ops.errors import SourceError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
+from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.csv_dialect import csv_sql
-from synth_ops.sources.duckdb_types import read_columns, reflect_columns, type_warnings
+from synth_ops.sources.duckdb_types import NOT_A_CONDITION, read_columns, reflect_columns, type_warnings
 from synth_ops.sources.files_on_disk import (
     digest,
     path_of,
@@ -26,7 +27,7 @@ from synth_ops.sources.files_on_disk import (
     unreadable,
     way_out_when_missing,
 )
-from synth_ops.sql import connect, file_literal
+from synth_ops.sql import connect, file_literal, where_sql
 
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
 
@@ -135,18 +136,24 @@ class FolderSession:
         self._format = format_
         self._relations: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.position: Mapping[str, str] = {}
+        self.may_write = ""
 
     def metadata(self) -> Metadata:
         """A table a file or subfolder; files declare no keys. A Parquet column is required if its file says so."""
         return Metadata(tables=tuple(self._table(name, files) for name, files in self._files.items()))
 
-    def read(self, table: Table) -> pa.RecordBatchReader:
+    def read(self, table: Table, where: str = "") -> pa.RecordBatchReader:
         """Stream a table in the order of its rows in its files, the files by name."""
         (name,) = table.path
-        relation = self._relation(name)
-        return read_columns(
-            self._connection.cursor(), relation, table.columns, lambda error: _failure(name, self._files[name], error)
-        )
+        rows = self._relation(name) + where_sql(where)
+
+        def failure(error: Exception) -> SynthOpsError:
+            if where and isinstance(error, NOT_A_CONDITION):
+                return not_evaluated(table, "DuckDB", type(error).__name__)
+            return _failure(name, self._files[name], error)
+
+        return read_columns(self._connection.cursor(), rows, table.columns, failure)
 
     def _table(self, name: str, files: Sequence[Path]) -> Table:
         required = self._format.required(files)

@@ -9,16 +9,17 @@ from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 
-from synth_ops.errors import SourceError, SourceUnavailableError
+from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Column, Metadata, Table
 from synth_ops.sources.arrow_stream import stream
 from synth_ops.sources.check_expressions import usable
+from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.files_on_disk import digest, path_of, require_file, way_out_when_missing
 from synth_ops.sources.sqlite_schema import DeclaredTable, declared_tables, row_order
 from synth_ops.sources.sqlite_types import align, choose_types
 from synth_ops.sources.sqlite_values import Reading, reading
-from synth_ops.sql import quote
+from synth_ops.sql import quote, where_sql
 
 _FIRST_ROWS = 64
 _MOST_ROWS = 8192
@@ -96,6 +97,8 @@ class SQLiteSession:
         self._connection = connection
         self._label = label
         self.warnings: list[str] = []
+        self.position: Mapping[str, str] = {}
+        self.may_write = ""
 
     def metadata(self) -> Metadata:
         """All ordinary tables; views, virtual tables and generated columns are left out.
@@ -107,11 +110,18 @@ class SQLiteSession:
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise _failure(self._label, error) from None
 
-    def read(self, table: Table) -> pa.RecordBatchReader:
+    def read(self, table: Table, where: str = "") -> pa.RecordBatchReader:
         """Stream a table by its row ids, or by its primary key where it has none."""
         readings = [reading(column.name, column.type) for column in table.columns]
         schema = pa.schema([pa.field(c.name, each.type) for c, each in zip(table.columns, readings, strict=True)])
-        return stream(schema, self._batches(table, readings, schema), lambda e: _failure(self._label, e, table))
+
+        def failure(error: Exception) -> SynthOpsError:
+            name = str(getattr(error, "sqlite_errorname", ""))
+            if where and (name == "SQLITE_ERROR" or isinstance(error, sqlite3.ProgrammingError)):
+                return not_evaluated(table, "SQLite", name or type(error).__name__)
+            return _failure(self._label, error, table)
+
+        return stream(schema, self._batches(table, where, readings, schema), failure)
 
     def _reflect(self) -> Metadata:
         tables = declared_tables(self._connection, self.warnings)
@@ -135,11 +145,13 @@ class SQLiteSession:
         ]
         return Metadata(tables=tuple(_table(table, types, forced) for table in tables))
 
-    def _batches(self, table: Table, readings: Sequence[Reading], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, table: Table, where: str, readings: Sequence[Reading], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
         (name,) = table.path
         selected = ", ".join(each.select for each in readings)
         order = row_order(self._connection, name)
-        cursor = self._connection.execute(f"SELECT {selected} FROM {quote(name)} {order}")
+        cursor = self._connection.execute(f"SELECT {selected} FROM {quote(name)}{where_sql(where)} {order}")
         rows_a_fetch = _FIRST_ROWS
         while rows := cursor.fetchmany(rows_a_fetch):
             arrays = [

@@ -9,14 +9,15 @@ from typing import Any
 from synth_ops import __version__
 from synth_ops.artifact_io import tables_to_json, write_table
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, TableData
-from synth_ops.errors import MetadataError, RecipeError
+from synth_ops.errors import MetadataError, RecipeError, SourceError
 from synth_ops.fingerprint import file_digest, fingerprint
 from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
-from synth_ops.ports import Progress, ProgressListener, Source
+from synth_ops.ports import Progress, ProgressListener, Source, SourceSession
 from synth_ops.recipe import Recipe, TableRecipe
 from synth_ops.rules import find_rules
 from synth_ops.steps.constraints import hold_to_data
+from synth_ops.steps.subset import part_of
 from synth_ops.store import Store
 
 _NOBODY = (
@@ -37,7 +38,7 @@ def take_snapshot(
         SourceError: The source can't be read.
         MetadataError: The recipe's keys do not fit the source, or its data break the keys and checks.
     """
-    declared = {name: table.model_dump(mode="json") for name, table in recipe.tables.items()}
+    declared = recipe.model_dump(mode="json", include={"tables", "subset", "require_read_only"})
     key = ("snapshot", __version__, recipe.source_location().scheme, source.version, declared)
     state = source.state()
     known = store.recall(*key, state) if state else None
@@ -46,13 +47,15 @@ def take_snapshot(
     with store.scratch() as folder:
         with source.session() as session:
             metadata, warnings = complete_metadata(session.metadata(), recipe)
-            warnings += getattr(session, "warnings", [])
+            warnings += _privileges(session, recipe)
             tables: dict[str, TableData] = {}
-            for number, table in enumerate(metadata.tables):
-                progress(Progress(step="snapshot", item=table.name, done=number, total=len(metadata.tables)))
-                reader = session.read(table)
-                tables[table.name] = write_table(folder, table.name, reader.schema, reader)
-            warnings += [name for name in getattr(session, "warnings", []) if name not in warnings]
+            with part_of(metadata, recipe, session, progress) as (read, about_the_part):
+                for number, table in enumerate(metadata.tables):
+                    progress(Progress(step="snapshot", item=table.name, done=number, total=len(metadata.tables)))
+                    reader = read(table)
+                    tables[table.name] = write_table(folder, table.name, reader.schema, reader)
+            warnings += [*dict.fromkeys(session.warnings), *about_the_part]
+            position = dict(session.position)
         metadata = dataclasses.replace(
             metadata,
             tables=tuple(dataclasses.replace(table, rows=tables[table.name].rows) for table in metadata.tables),
@@ -80,10 +83,21 @@ def take_snapshot(
         digests = [file_digest(file) for data in tables.values() for file in data.files]
         ref = ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=fingerprint("snapshot", __version__, body, digests))
         known_content = store.exists(ref)
-        store.write(ref, body, folder)
+        # the same rows are the same snapshot, wherever the source's log stands by now
+        store.write(ref, {**body, "position": position}, folder)
     if state and state == source.state():  # nobody wrote to it meanwhile
         store.remember(*key, state, ref=ref)
     return ref, known_content
+
+
+def _privileges(session: SourceSession, recipe: Recipe) -> list[str]:
+    """A warning where the source's role could write to it, or a refusal where the recipe wants one."""
+    if not session.may_write:
+        return []
+    label, hint = recipe.source_location().label, "give it a role that has SELECT alone"
+    if recipe.require_read_only:
+        raise SourceError(f"the recipe requires a source that can't be written, and the role {session.may_write}", hint)
+    return [f"the source {label} is only read, but its role {session.may_write}: {hint}"]
 
 
 def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:
@@ -96,25 +110,13 @@ def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, li
         RecipeError: The recipe names a table or column that the source does not have.
         MetadataError: Together they contradict themselves; every problem is named.
     """
-    problems = [
-        f"the source has no table {name!r}{did_you_mean(name, reflected.table_names)}"
-        for name in recipe.tables
-        if name not in reflected.table_names
-    ]
-    problems += [
-        f"table {name!r} has no column {column!r}{did_you_mean(column, reflected.table(name).column_names)}"
-        for name, table in recipe.tables.items()
-        if name in reflected.table_names
-        for column in table.columns
-        if column not in reflected.table(name).column_names
-    ]
-    if problems:
-        raise RecipeError("; ".join(problems), "correct the recipe's `tables` section")
+    _refuse_unknown_names(reflected, recipe)
+    reflected, warnings = _without_excluded_columns(reflected, recipe)
     excluded = {name for name, table in recipe.tables.items() if table.exclude}
     kept = [table for table in reflected.tables if table.name not in excluded]
     if not kept:
         raise MetadataError(["the source has no tables to copy"], "check the source and the recipe's `exclude`")
-    warnings = [
+    warnings += [
         f"{table.name}({', '.join(key.columns)}) refers to {key.parent}, which is excluded: made as plain columns"
         for table in kept
         for key in table.foreign_keys
@@ -132,6 +134,61 @@ def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, li
     )
     metadata.validate()
     return metadata, warnings
+
+
+def _refuse_unknown_names(reflected: Metadata, recipe: Recipe) -> None:
+    named = [*recipe.tables, *([recipe.subset.root] if recipe.subset else [])]
+    problems = [
+        f"the source has no table {name!r}{did_you_mean(name, reflected.table_names)}"
+        for name in dict.fromkeys(named)
+        if name not in reflected.table_names
+    ]
+    problems += [
+        f"table {name!r} has no column {column!r}{did_you_mean(column, reflected.table(name).column_names)}"
+        for name, table in recipe.tables.items()
+        if name in reflected.table_names
+        for column in table.columns
+        if column not in reflected.table(name).column_names
+    ]
+    if recipe.subset and recipe.subset.root in recipe.tables and recipe.tables[recipe.subset.root].exclude:
+        problems.append(f"the subset's root {recipe.subset.root!r} is excluded")
+    if problems:
+        raise RecipeError("; ".join(problems), "correct the recipe's `tables` section")
+
+
+def _without_excluded_columns(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:
+    """What names an excluded column goes with it: keys, references from and to it, checks."""
+    excluded = {
+        name: {column for column, each in table.columns.items() if each.exclude}
+        for name, table in recipe.tables.items()
+    }
+    warnings: list[str] = []
+    tables = []
+    for table in reflected.tables:
+        gone = excluded.get(table.name, set())
+        references = tuple(
+            key
+            for key in table.foreign_keys
+            if gone.isdisjoint(key.columns) and excluded.get(key.parent, set()).isdisjoint(key.parent_columns)
+        )
+        warnings += [
+            f"{table.name}({', '.join(key.columns)}) -> {key.parent} names an excluded column: made as plain columns"
+            for key in table.foreign_keys
+            if key not in references
+        ]
+        tables.append(
+            dataclasses.replace(
+                table,
+                columns=tuple(column for column in table.columns if column.name not in gone),
+                primary_key=table.primary_key if gone.isdisjoint(table.primary_key) else (),
+                uniques=tuple(key for key in table.uniques if gone.isdisjoint(key)),
+                foreign_keys=references,
+                checks=tuple(check for check in table.checks if gone.isdisjoint(check.columns)),
+                generated=tuple(each for each in table.generated if not any(name in each.expression for name in gone)),
+                indexes=tuple(each for each in table.indexes if not any(name in each.definition for name in gone)),
+            )
+        )
+    return dataclasses.replace(reflected, tables=tuple(tables)), warnings
 
 
 def _complete_table(

@@ -12,12 +12,13 @@ import traceback
 from pathlib import Path
 
 import duckdb
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synth_ops.errors import SourceError, SourceUnavailableError
-from synth_ops.location import Location
+from synth_ops.errors import RecipeError, SourceError, SourceUnavailableError
+from synth_ops.location import Location, parse_location
 from synth_ops.metadata import ForeignKey
 from synth_ops.registry import PluginKind, load
 from synth_ops.sources.arrow_stream import MAX_BYTES, MAX_ROWS
@@ -26,6 +27,8 @@ from synth_ops.sources.sqlite import SQLiteSource
 CANARY = "canary-7f3a"
 DATABASES = ("duckdb", "sqlite")
 FOLDERS = ("parquet", "csv")
+SERVER_OF = {"postgresql": "postgres"}
+SERVERS = tuple(SERVER_OF)
 WIDE = [f"column {number}" for number in range(300)]
 ORDER = (
     'CREATE TABLE "order" ("group" INTEGER NOT NULL, "straße" VARCHAR(20) NOT NULL, "a ""b""" DOUBLE, '
@@ -77,23 +80,26 @@ def build(scheme: str, folder: Path, statements: list[str] = STATEMENTS) -> Path
     return files
 
 
-def open_source(scheme: str, path: Path):
-    location = Location(scheme=scheme, path=path, url=f"{scheme}:///{path}", label=f"{scheme}:{path.name}")
+def open_source(scheme: str, place: Path | str):
+    """The source at a path, or at a server's URL."""
+    if isinstance(place, str):
+        return load(PluginKind.SOURCE, scheme)(parse_location(place, Path.cwd()))
+    location = Location(scheme=scheme, path=place, url=f"{scheme}:///{place}", label=f"{scheme}:{place.name}")
     return load(PluginKind.SOURCE, scheme)(location)
 
 
-def read_all(scheme: str, path: Path):
+def read_all(scheme: str, place: Path | str):
     """Metadata, tables by name, warnings."""
-    with open_source(scheme, path).session() as session:
+    with open_source(scheme, place).session() as session:
         metadata = session.metadata()
         metadata.validate()
         return metadata, {t.name: session.read(t).read_all() for t in metadata.tables}, session.warnings
 
 
-def failure(scheme: str, path: Path) -> SourceError:
+def failure(scheme: str, place: Path | str) -> SourceError:
     """The error of reading everything; nothing of it may name the canary."""
     with pytest.raises(SourceError) as caught:
-        read_all(scheme, path)
+        read_all(scheme, place)
     text = "".join(traceback.format_exception(caught.value))
     assert CANARY not in text
     assert "\n" not in str(caught.value)
@@ -101,9 +107,29 @@ def failure(scheme: str, path: Path) -> SourceError:
     return caught.value
 
 
+def fill(scheme: str, server, database: str, statements: list[str] = STATEMENTS) -> str:
+    """The same warehouse on a server; its URL."""
+    if scheme == "postgresql":
+        with psycopg.connect(server.url(database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.replace(" DOUBLE", " DOUBLE PRECISION"))
+    return server.url(database)
+
+
 @pytest.fixture(scope="module", params=[*DATABASES, *FOLDERS])
-def warehouse(request, tmp_path_factory):
+def file_warehouse(request, tmp_path_factory):
     return request.param, build(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=[*DATABASES, *FOLDERS, *SERVERS])
+def warehouse(request, tmp_path_factory):
+    scheme = request.param
+    if scheme not in SERVERS:
+        yield scheme, build(scheme, tmp_path_factory.mktemp(scheme))
+        return
+    server = request.getfixturevalue(f"{SERVER_OF[scheme]}_server")
+    with server.database() as database:
+        yield scheme, fill(scheme, server, database)
 
 
 class TestEverySource:
@@ -140,8 +166,46 @@ class TestEverySource:
             fewer = dataclasses.replace(table, columns=tuple(c for c in table.columns if c.name in ("id", "code")))
             assert session.read(fewer).read_all().to_pydict() == {"id": [1, 2, 3], "code": ["A1", None, "B2"]}
 
-    def test_state_follows_the_content_and_reading_leaves_no_trace(self, warehouse, tmp_path):
-        scheme, path = warehouse
+    def test_only_rows_that_meet_a_condition(self, warehouse):
+        with open_source(*warehouse).session() as session:
+            child = session.metadata().table("child")
+            assert session.read(child, "id > 1 AND id < 3 -- two").read_all()["id"].to_pylist() == [2]
+            assert session.read(child, "code IS NULL OR code = 'B2'").read_all()["id"].to_pylist() == [2, 3]
+            assert session.read(child).read_all()["id"].to_pylist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        "condition", ["nobody = 1", "id >", "id = 1)", "id = 1; DROP TABLE child", "1) UNION (SELECT 1"]
+    )
+    def test_conditions_that_are_none(self, warehouse, condition):
+        with open_source(*warehouse).session() as session:
+            child = session.metadata().table("child")
+            with pytest.raises(RecipeError, match="`where` of table 'child'") as caught:
+                session.read(child, condition).read_all()
+            assert "\n" not in str(caught.value)
+        assert read_all(*warehouse)[1]["child"].num_rows == 3
+
+    def test_two_streams_at_once(self, warehouse):
+        with open_source(*warehouse).session() as session:
+            metadata = session.metadata()
+            both = [session.read(metadata.table(name)) for name in ("order", "child")]
+            assert [reader.read_all().num_rows for reader in reversed(both)] == [3, 3]
+
+    def test_what_a_session_tells(self, warehouse):
+        with open_source(*warehouse).session() as session:
+            session.metadata()
+            assert all(isinstance(value, str) for value in session.position.values())
+            assert bool(session.position) == (warehouse[0] in SERVERS)
+            assert ("superuser" in session.may_write) == (warehouse[0] in SERVERS), "the servers' owner reads here"
+
+    def test_the_same_state_as_long_as_nothing_changes(self, warehouse):
+        state = open_source(*warehouse).state()
+        read_all(*warehouse)
+        assert open_source(*warehouse).state() == state
+
+
+class TestEveryFile:
+    def test_state_follows_the_content_and_reading_leaves_no_trace(self, file_warehouse, tmp_path):
+        scheme, path = file_warehouse
         before = sorted(p.name for p in path.parent.rglob("*"))
         state = open_source(scheme, path).state()
         read_all(scheme, path)
@@ -150,16 +214,16 @@ class TestEverySource:
         changed = build(scheme, tmp_path, [*STATEMENTS, "INSERT INTO single VALUES (8, NULL)"])
         assert open_source(scheme, changed).state() != state
 
-    def test_missing(self, warehouse, tmp_path):
-        scheme, _ = warehouse
+    def test_missing(self, file_warehouse, tmp_path):
+        scheme, _ = file_warehouse
         path = tmp_path / "absent"
         assert "there is no" in str(failure(scheme, path))
         with pytest.raises(SourceError, match="there is no"):
             open_source(scheme, path).state()
         assert not path.exists()
 
-    def test_paths_that_look_like_patterns(self, warehouse, tmp_path):
-        scheme, path = warehouse
+    def test_paths_that_look_like_patterns(self, file_warehouse, tmp_path):
+        scheme, path = file_warehouse
         for name in ("g=[1]*?'", "g=1xy'"):
             copy = shutil.copytree if path.is_dir() else shutil.copy
             (tmp_path / name).mkdir()
@@ -168,15 +232,17 @@ class TestEverySource:
         assert metadata.table("single").column_names == ("id", "empty")
         assert tables["single"].num_rows == 1
 
-    def test_no_path(self, warehouse):
+    def test_no_path(self, file_warehouse):
         with pytest.raises(SourceError, match="names no file"):
-            load(PluginKind.SOURCE, warehouse[0])(Location(scheme=warehouse[0], path=None, url="x", label="x"))
+            load(PluginKind.SOURCE, file_warehouse[0])(
+                Location(scheme=file_warehouse[0], path=None, url="x", label="x")
+            )
 
 
 class TestDatabases:
-    @pytest.mark.parametrize("scheme", DATABASES)
-    def test_keys_references_and_checks(self, scheme, tmp_path):
-        metadata, _, _ = read_all(scheme, build(scheme, tmp_path))
+    @pytest.mark.parametrize("warehouse", [*DATABASES, *SERVERS], indirect=True)
+    def test_keys_references_and_checks(self, warehouse):
+        metadata, _, _ = read_all(*warehouse)
         order, child = metadata.table("order"), metadata.table("child")
         assert order.primary_key == ("straße", "group")
         assert order.required == {"straße", "group"}
