@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ops.generators.providers import TextShape
+from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Block
 from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
 from synth_ops.generators.relational_trees.rules import Rule
@@ -93,6 +94,7 @@ class TableModel:
         ranks: Key columns that number the rows of a parent, and the number they start at.
         deepest: The longest chain of each self-reference, by position; -1 where the data has loops.
         ordered_by: The column that orders the rows of a parent, where they are drawn one after the other.
+        bases: What times are counted from; their codecs hold distances.
     """
 
     rows: int
@@ -106,6 +108,7 @@ class TableModel:
     ranks: Mapping[str, int] = field(default_factory=dict)
     deepest: Mapping[int, int] = field(default_factory=dict)
     ordered_by: str | None = None
+    bases: Mapping[str, Base] = field(default_factory=dict)
 
 
 def save(models: Mapping[str, TableModel], folder: Path) -> None:
@@ -138,6 +141,7 @@ def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -
         "ranks": dict(model.ranks),
         "deepest": dict(model.deepest),
         "ordered_by": model.ordered_by,
+        "bases": {name: base.to_json() for name, base in model.bases.items()},
     }
 
 
@@ -156,6 +160,7 @@ def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[A
         ranks=entry["ranks"],
         deepest={int(number): depth for number, depth in entry["deepest"].items()},
         ordered_by=entry["ordered_by"],
+        bases={name: Base.from_json(base) for name, base in entry["bases"].items()},
     )
 
 

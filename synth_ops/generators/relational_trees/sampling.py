@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from synth_ops.artifacts import TableData
 from synth_ops.errors import SampleError
 from synth_ops.generators.relational_trees.drawing.checks import enforce_checks
 from synth_ops.generators.relational_trees.drawing.deferred import refer_later
+from synth_ops.generators.relational_trees.drawing.obey import add_up
 from synth_ops.generators.relational_trees.drawing.state import Made, Sampling, TableDrawing
 from synth_ops.generators.relational_trees.drawing.table import draw_table
 from synth_ops.generators.relational_trees.model import TableModel
@@ -47,6 +48,10 @@ class Sampler:
 
     def draw(self, shard: int, folder: Path, progress: ProgressListener) -> dict[str, TableData]:
         """Write a shard's part of every table below `folder`; the first shard writes the whole tables, too."""
+        if self.plan.count == 1:
+            return self._in_order(
+                _ShardDrawing(self._sampling, self._metadata, {}, 0, folder).draw(self._structures, [], progress)
+            )
         whole = [each for each in self._structures if each.table.name in self.plan.whole]
         parts = [each for each in self._structures if each.table.name not in self.plan.whole]
         written: dict[str, TableData] = {}
@@ -56,6 +61,9 @@ class Sampler:
             self._whole = drawing.made
         drawing = _ShardDrawing(self._sampling, self._metadata, self._whole, shard, folder)
         written |= drawing.draw(parts, [], progress)
+        return self._in_order(written)
+
+    def _in_order(self, written: Mapping[str, TableData]) -> dict[str, TableData]:
         return {name: written[name] for name in self._metadata.table_names if name in written}
 
 
@@ -82,20 +90,27 @@ class _ShardDrawing:
         Args:
             after: Tables that come later and may refer to these.
         """
-        waiting: list[TableDrawing] = []
+        drawings: dict[str, TableDrawing] = {}
+        coming = {each.table.name for each in structures}
+        waiting: dict[str, TableDrawing] = {}
         for number, each in enumerate(structures):
             self._tell(each.table.name, progress)
             name = each.table.name
             self.made[name] = Made(structure=each, model=self._sampling.models[name], rows=0)
-            drawing = TableDrawing(self.made[name], self.made, self._sampling, self._shard)
-            draw_table(drawing)
-            if each.deferred:
-                waiting.append(drawing)
-            else:
-                self._finish(drawing, [*structures[number + 1 :], *(w.made.structure for w in waiting), *after])
-        for number, drawing in enumerate(waiting):
+            drawings[name] = waiting[name] = TableDrawing(self.made[name], self.made, self._sampling, self._shard)
+            draw_table(drawings[name])
+            coming.discard(name)
+            _add_up_above(name, drawings, coming)
+            for drawing in list(waiting.values()):
+                if not (drawing.made.structure.deferred or _awaits(drawing, drawings, coming)):
+                    del waiting[drawing.name]
+                    self._finish(
+                        drawing, [*structures[number + 1 :], *(w.made.structure for w in waiting.values()), *after]
+                    )
+        for drawing in list(waiting.values()):
             _close_cycle(drawing)
-            self._finish(drawing, [*(w.made.structure for w in waiting[number + 1 :]), *after])
+            del waiting[drawing.name]
+            self._finish(drawing, [*(w.made.structure for w in waiting.values()), *after])
         return self._written
 
     def _tell(self, table: str, progress: ProgressListener) -> None:
@@ -108,6 +123,22 @@ class _ShardDrawing:
         if self._folder:
             self._written[drawing.name] = _write(made, self._folder, drawing.shard)
         _forget(made, self._metadata, {each.table.name for each in coming})
+
+
+def _add_up_above(name: str, drawings: Mapping[str, TableDrawing], coming: Collection[str]) -> None:
+    """Fill the sums over a table's rows, and the sums over these; not over rows that await sums themselves."""
+    if _awaits(drawings[name], drawings, coming):
+        return
+    for above, drawing in drawings.items():
+        if any(rule.child == name for rule in drawing.made.structure.table.rules):
+            add_up(drawing, drawings[name].made)
+            _add_up_above(above, drawings, coming)
+
+
+def _awaits(drawing: TableDrawing, drawings: Mapping[str, TableDrawing], coming: Collection[str]) -> bool:
+    """Whether a table has columns that are sums over rows still to come, or over such as await sums themselves."""
+    below = {rule.child for rule in drawing.made.structure.table.rules if rule.child}
+    return any(child in coming or (child in drawings and _awaits(drawings[child], drawings, coming)) for child in below)
 
 
 def _close_cycle(drawing: TableDrawing) -> None:
@@ -135,6 +166,14 @@ def _forget(made: Made, metadata: Metadata, coming: set[str]) -> None:
     name = made.structure.table.name
     keys = [key for child, key in metadata.children(name) if child.name in coming]
     needed = {column for key in keys for column in key.parent_columns}
+    needed |= {
+        column
+        for child, key in metadata.children(name)
+        if child.name in coming
+        for rule in child.rules
+        if rule.through == key.columns
+        for column in rule.inputs
+    }
     made.columns = {column: values for column, values in made.columns.items() if column in needed}
     made.parents = {}
     if not keys:

@@ -28,12 +28,21 @@ def enforce_checks(drawing: TableDrawing) -> bool:
         Whether rows were left out.
     """
     made = drawing.made
-    checks = [check for check in made.structure.table.checks if set(check.columns) <= set(made.columns)]
+    checks = _checks_of(made)
     _repair(drawing, checks)
     broken = _any_violation(made, checks)
     if broken.any():
         made.keep(np.flatnonzero(~broken))
     return bool(broken.any())
+
+
+def breaking_rows(made: Made) -> npt.NDArray[np.bool_]:
+    """The rows that break a CHECK whose columns are all there."""
+    return _any_violation(made, _checks_of(made))
+
+
+def _checks_of(made: Made) -> list[Check]:
+    return [check for check in made.structure.table.checks if set(check.columns) <= set(made.columns)]
 
 
 def _repair(drawing: TableDrawing, checks: Sequence[Check]) -> None:

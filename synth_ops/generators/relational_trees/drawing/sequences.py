@@ -27,7 +27,8 @@ def draw_in_order(drawing: TableDrawing) -> None:
     order = order_of(np.where(parents >= 0, parents, alone), np.zeros(made.rows, np.int32))
     made.codes |= {name: each.codes for name, each in place_variables(order.position, order.siblings).items()}
     late = {reference_name(made.number(key)) for key in made.structure.deferred}
-    targets = [t for t in made.model.targets if t.name.startswith((COLUMN, REFERENCE)) and t.name not in late]
+    known = {*late, *made.codes}  # what is filled later, or was taken over from the parent
+    targets = [t for t in made.model.targets if t.name.startswith((COLUMN, REFERENCE)) and t.name not in known]
     looked_back = {
         name
         for target in made.model.targets

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synth_ops.generators.providers import provider_for
+from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.shards import ShardPlan
@@ -124,6 +125,14 @@ class TableDrawing:
     def stream(self, *purpose: str | int) -> np.random.Generator:
         """Randomness for one purpose of this part."""
         return stream(self.sampling.seed, self.name, self.shard, *purpose)
+
+    def base_values(self, base: Base) -> pa.Array:
+        """What a time of each row is counted from."""
+        if not base.through:
+            return self.made.columns[base.column]
+        key = next(key for key in self.made.structure.table.foreign_keys if key.columns == base.through)
+        parents = self.made.parents[self.made.number(key)]
+        return self.parent(key).columns[base.column].take(pa.array(parents, mask=parents < 0))
 
     def drop(self, rows: npt.NDArray[np.bool_]) -> None:
         """Leave out some rows."""

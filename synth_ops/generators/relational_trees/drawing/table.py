@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synth_ops.generators.relational_trees.drawing.checks import enforce_checks
 from synth_ops.generators.relational_trees.drawing.keys import unique_all
+from synth_ops.generators.relational_trees.drawing.obey import carry, obey
 from synth_ops.generators.relational_trees.drawing.provided import provide
 from synth_ops.generators.relational_trees.drawing.references import refer
 from synth_ops.generators.relational_trees.drawing.rows import lay_rows
@@ -17,12 +18,15 @@ from synth_ops.generators.relational_trees.names import column_name
 def draw_table(drawing: TableDrawing) -> None:
     """Fill all but deferred references."""
     lay_rows(drawing)
+    if drawing.made.structure.primary:
+        carry(drawing, drawing.made.structure.primary)
     number_within_parents(drawing)
     if drawing.made.model.ordered_by:
         draw_in_order(drawing)
     own_keys = {column_name(name) for name in drawing.made.structure.own_key_columns()}
     for key in drawing.made.structure.references:
         refer(drawing, key)
+        carry(drawing, key)
     for target in drawing.made.model.targets:
         if target.name in own_keys:
             draw_column(drawing, target)
@@ -36,6 +40,7 @@ def draw_table(drawing: TableDrawing) -> None:
 def _settle(drawing: TableDrawing) -> None:
     """Checks, self-references and keys, until none of them leaves out a row that another one counted on."""
     made = drawing.made
+    obey(drawing)
     _enforce(drawing)
     while made.structure.self_references:
         for key in made.structure.self_references:
@@ -50,3 +55,4 @@ def _enforce(drawing: TableDrawing) -> None:
     enforce_checks(drawing)
     unique_all(drawing)
     enforce_checks(drawing)  # a key may have moved out of its CHECK; this does not move it again
+    obey(drawing)

@@ -36,9 +36,15 @@ def put(values: pa.Array, rows: Rows, replacement: pa.Array) -> pa.Array:
     return both.take(pa.array(index))
 
 
-def decode(model: TableModel, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:
-    """Values of a learned column."""
-    codec, arrow_type = model.codecs[column], model.schema.field(column).type
+def decode(
+    model: TableModel,
+    column: str,
+    codes: Codes,
+    generator: np.random.Generator,
+    arrow_type: pa.DataType | None = None,
+) -> pa.Array:
+    """Values of a learned column, of its own type or another one."""
+    codec, arrow_type = model.codecs[column], arrow_type or model.schema.field(column).type
     if isinstance(codec, NumberCodec):
         return codec.decode(codes, generator, arrow_type)
     if isinstance(codec, CategoryCodec):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from synth_ops.generators.relational_trees.bases import after
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
 from synth_ops.generators.relational_trees.drawing.values import cast, decode, put
@@ -60,10 +61,14 @@ def decode_column(drawing: TableDrawing, column: str) -> None:
     made = drawing.made
     if made.model.makers[column] is Maker.LEARNED:
         codes = made.codes[column_name(column)]
-        made.columns[column] = _values(drawing, column, codes, drawing.stream("value", column))
+        made.columns[column] = _values(drawing, column, codes, drawing.stream("value", column), np.arange(made.rows))
 
 
-def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.random.Generator) -> pa.Array:
+def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.random.Generator, rows: Rows) -> pa.Array:
+    base = drawing.made.model.bases.get(column)
+    if base:
+        distances = decode(drawing.made.model, column, codes, generator, pa.int64())
+        return after(distances, drawing.base_values(base).take(pa.array(rows)))
     codec, arrow_type = drawing.made.model.codecs[column], drawing.made.model.schema.field(column).type
     if isinstance(codec, PseudonymCodec):
         pseudonyms = drawing.sampling.pseudonyms
@@ -74,22 +79,29 @@ def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.rand
     return decode(drawing.made.model, column, codes, generator)
 
 
-def redraw(drawing: TableDrawing, rows: Rows, columns: Sequence[str], attempt: int) -> None:
-    """Draw learned columns of some rows again, in order, and what follows from them by a rule."""
+def redraw(drawing: TableDrawing, rows: Rows, columns: Sequence[str], attempt: int, kept: Collection[str] = ()) -> None:
+    """Draw learned columns of some rows again, in order, and what follows from them by a rule.
+
+    Args:
+        kept: Columns that stay as they are, though they follow.
+    """
     made = drawing.made
     changed: set[str] = set()
-    keys = made.structure.own_key_columns() - set(columns)
+    keys = {*made.structure.own_key_columns(), *kept} - set(columns)
     for target in made.model.targets:
         column = target.name.removeprefix(COLUMN)
-        follows = target.rule is not None and bool(changed & set(target.rule.inputs))
+        base = made.model.bases.get(column)
+        moved = base is not None and not base.through and column_name(base.column) in changed
+        follows = moved or (target.rule is not None and bool(changed & set(target.rule.inputs)))
         if column == target.name or not (column in columns or follows) or column in keys:
             continue
         if made.model.makers[column] is not Maker.LEARNED or target.name not in made.codes:
             continue
         changed.add(target.name)
-        codes = draw_target(drawing, target, rows, f"again {attempt}")
-        made.codes[target.name][rows] = codes
-        values = _values(drawing, column, codes, drawing.stream("value again", attempt, column))
+        if column in columns or not moved:
+            made.codes[target.name][rows] = draw_target(drawing, target, rows, f"again {attempt}")
+        codes = made.codes[target.name][rows]
+        values = _values(drawing, column, codes, drawing.stream("value again", attempt, column), rows)
         made.columns[column] = put(made.columns[column], rows, values)
 
 

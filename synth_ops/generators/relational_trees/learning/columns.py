@@ -19,6 +19,7 @@ from synth_ops.generators.relational_trees.codec import (
     is_numeric,
     variable,
 )
+from synth_ops.generators.relational_trees.learning.bases import choose_base
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning, read_columns
 from synth_ops.generators.relational_trees.names import column_name
 from synth_ops.generators.relational_trees.streams import stream
@@ -47,6 +48,7 @@ def learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, lea
         if maker is Maker.REFERENCE:
             continue
         values = read_columns(connection, table.name, [column.name])[0]
+        values = choose_base(connection, learning, column, values) or values
         codec: Codec = PresenceCodec()
         if maker is Maker.LEARNED:
             codec = _fit_codec(values, learning.subjects, threshold(table.name, column.name), column.kind)

@@ -58,7 +58,7 @@ def _time_column(learning: Learning) -> str | None:
     if learning.ranks:
         return next(iter(learning.ranks))
     times = [column.name for column in learning.structure.learned if column.kind is Kind.DATETIME]
-    times = [name for name in times if name in learning.codecs]
+    times = [name for name in times if name in learning.codecs and name not in learning.bases]
     return max(times, key=lambda name: learning.codecs[name].size) if times else None
 
 

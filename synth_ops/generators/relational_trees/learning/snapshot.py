@@ -65,5 +65,6 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
                 ranks=learning.ranks,
                 deepest=learning.deepest,
                 ordered_by=learning.ordered_by,
+                bases=learning.bases,
             )
     return models

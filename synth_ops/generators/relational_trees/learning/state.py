@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import Codec, Subjects
 from synth_ops.generators.relational_trees.model import ReferenceModel
@@ -40,6 +41,7 @@ class Learning:
     ranks: dict[str, int] = field(default_factory=dict)
     deepest: dict[int, int] = field(default_factory=dict)
     ordered_by: str | None = None
+    bases: dict[str, Base] = field(default_factory=dict)
 
     def number(self, key: ForeignKey) -> int:
         """The foreign key's position in the metadata."""

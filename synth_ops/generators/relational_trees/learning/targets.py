@@ -18,6 +18,7 @@ from synth_ops.generators.relational_trees.names import COLUMN, ROLE, column_nam
 from synth_ops.generators.relational_trees.rules import Rule, determined, find_rule
 from synth_ops.generators.relational_trees.sequences import before_variables, place_variables
 from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.metadata import Relation
 from synth_ops.sql import K_SUBJECTS
 
 _THREADS = min(os.cpu_count() or 1, 8)
@@ -70,7 +71,7 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     timed = learning.ordered_by
     columns.sort(key=lambda name: (name != timed, name not in keys, learning.codecs[name].size, name))
     names: list[str] = []
-    for name in (column_name(column) for column in columns):
+    for name in (column_name(column) for column in _after_what_they_follow(learning, columns)):
         first = rules[name][0].inputs[0] if name in rules else name
         names += [each for each in dict.fromkeys((first, name)) if each not in names]
     names += [depth_name(learning.number(key)) for key in made.self_references]
@@ -78,6 +79,26 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     if not made.lookup:
         names += [name for name in learning.variables if name.startswith(ROLE)]
     return names
+
+
+def _after_what_they_follow(learning: Learning, columns: Sequence[str]) -> list[str]:
+    """The same order, but a column after its base and after the columns of its row that determine it."""
+    follows = {name: (base.column,) for name, base in learning.bases.items() if not base.through}
+    for rule in learning.structure.table.rules:
+        if rule.relation is Relation.EQUALS and not (rule.through or rule.child):
+            follows[rule.column] = (*follows.get(rule.column, ()), *rule.inputs)
+    ordered: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        for other in follows.get(name, ()):
+            if other in columns and other not in ordered:
+                add(other)
+        ordered[name] = None
+
+    for name in columns:
+        if name not in ordered:
+            add(name)
+    return list(ordered)
 
 
 def learn_target(
