@@ -106,7 +106,8 @@ class Rule:
         expression: DuckDB SQL over `inputs`; an aggregate where they are a child's.
         inputs: The columns that the expression names: of the same row, unless `through` or `child` is set.
         through: The columns of the foreign key whose parent the inputs belong to.
-        child, child_key: The table whose rows refer to this one, and its foreign key: the inputs are those rows'.
+        child, child_key, own_key: The table whose rows refer to this one, the columns by which they do, and those that
+            they refer to: the inputs are those rows'.
         tolerance: How far the two sides may be apart, in the column's own unit: what rounding explains.
         strict: Whether the column is NULL just where an input is.
         empty: Of what is summed or counted over rows that refer to this one: what it is where there are none.
@@ -121,6 +122,7 @@ class Rule:
     through: tuple[str, ...] = ()
     child: str = ""
     child_key: tuple[str, ...] = ()
+    own_key: tuple[str, ...] = ()
     tolerance: float = 0.0
     strict: bool = False
     empty: float | None = None
@@ -441,7 +443,7 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
 
 
 def _rule_from_json(document: Mapping[str, Any]) -> Rule:
-    listed = {name: tuple(document[name]) for name in ("inputs", "through", "child_key")}
+    listed = {name: tuple(document[name]) for name in ("inputs", "through", "child_key", "own_key")}
     return Rule(**{**document, **listed, "relation": Relation(document["relation"])})
 
 

@@ -16,7 +16,8 @@ from synth_ops.artifacts import Snapshot
 from synth_ops.checks.compile import knows
 from synth_ops.checks.engine import refuse_malformed
 from synth_ops.errors import RecipeError
-from synth_ops.metadata import ForeignKey, Metadata, Orphans, Table, did_you_mean
+from synth_ops.metadata import ForeignKey, Metadata, Orphans, Rule, Table, did_you_mean
+from synth_ops.rules import describe, violations_sql
 
 Suite = Mapping[str, Any]
 ROW_BAND = 0.05
@@ -55,6 +56,7 @@ def suite_for(table: Table, rows: int, band: float | None = None, scale: float =
         *(_unique_expectation(table, key) for key in table.keys),
         *(_reference_expectation(table, key) for key in table.foreign_keys if key.orphans is Orphans.REPAIR),
         *(_check_expectation(table, check.expression) for check in table.checks),
+        *(_rule_expectation(table, rule) for rule in table.rules),
     ]
     return {
         "name": table.name,
@@ -174,6 +176,12 @@ def _reference_expectation(table: Table, key: ForeignKey) -> dict[str, Any]:
 def _check_expectation(table: Table, expression: str) -> dict[str, Any]:
     subject = f"{table.name}: {' '.join(expression.split())}"
     return _rows_expectation(table, "check", subject, f"SELECT * FROM \0 WHERE NOT ({expression})")
+
+
+def _rule_expectation(table: Table, rule: Rule) -> dict[str, Any]:
+    """Found in the data, declared by nobody: a copy that breaks it is worth a warning, not a lost night."""
+    query = violations_sql(table, rule, own="\0")
+    return {**_rows_expectation(table, "rule", f"{table.name}: {describe(rule)}", query), "severity": "warning"}
 
 
 def _rows_expectation(table: Table, check: str, subject: str, query: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class _Finding:
                 return
             if not _is_free(table, rule, kept):
                 continue
-            query = support_sql(table, rule, self._metadata, schema=_SOURCE)
+            query = support_sql(table, rule, schema=_SOURCE)
             known, broken, differing = (int(number) for number in self._connection.sql(query).fetchall()[0])
             if known >= FEWEST_ROWS and not broken:
                 kept.append(dataclasses.replace(rule, rows=known, strict=not differing))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synth_ops.metadata import ForeignKey, Metadata, Relation, Rule, Table
+from synth_ops.metadata import Relation, Rule, Table
 from synth_ops.sql import columns_sql, quote
 
 VALUE = "__synth_ops_value"
@@ -27,7 +27,7 @@ def describe(rule: Rule) -> str:
     return f"{rule.column} {_SIGNS[rule.relation]} {right}"
 
 
-def violations_sql(table: Table, rule: Rule, metadata: Metadata, *, schema: str = "", own: str = "") -> str:
+def violations_sql(table: Table, rule: Rule, *, schema: str = "", own: str = "") -> str:
     """A query for the rows that break a rule.
 
     Args:
@@ -35,13 +35,13 @@ def violations_sql(table: Table, rule: Rule, metadata: Metadata, *, schema: str 
         own: What to read the rule's own table from, an SQL table expression; the table itself when left out.
     """
     own = own or _place(schema, table.name)
-    return f"SELECT t.* FROM {_sides(table, rule, metadata, schema, own)} WHERE NOT ({_condition(rule)})"
+    return f"SELECT t.* FROM {_sides(table, rule, schema, own)} WHERE NOT ({_condition(rule)})"
 
 
-def support_sql(table: Table, rule: Rule, metadata: Metadata, *, schema: str) -> str:
+def support_sql(table: Table, rule: Rule, *, schema: str) -> str:
     """A query for one row: how many rows know both sides, how many break the rule, and how many differ in NULLs."""
     column = f"t.{quote(rule.column)}"
-    sides = _sides(table, rule, metadata, schema, _place(schema, table.name), keep_all=True)
+    sides = _sides(table, rule, schema, _place(schema, table.name), keep_all=True)
     known = f"{column} IS NOT NULL AND t.{quote(VALUE)} IS NOT NULL"
     return (
         f"SELECT count(*) FILTER (WHERE {known}), count(*) FILTER (WHERE {known} AND NOT ({_condition(rule)})), "
@@ -54,24 +54,16 @@ def number(name: str) -> str:
     return f"CAST({quote(name)} AS DOUBLE)"
 
 
-def reference_of(rule: Rule, table: Table, metadata: Metadata) -> ForeignKey:
-    """The foreign key that a rule goes through, its own or its child's."""
-    if rule.child:
-        keys = metadata.table(rule.child).foreign_keys
-        return next(key for key in keys if key.columns == rule.child_key and key.parent == table.name)
-    return next(key for key in table.foreign_keys if key.columns == rule.through)
-
-
-def _sides(table: Table, rule: Rule, metadata: Metadata, schema: str, own: str, *, keep_all: bool = False) -> str:
+def _sides(table: Table, rule: Rule, schema: str, own: str, *, keep_all: bool = False) -> str:
     """The table as `t`, each row with the expression's value beside it."""
     if not rule.through and not rule.child:
         return f"(SELECT *, {rule.expression} AS {quote(VALUE)} FROM {own}) t"
-    key = reference_of(rule, table, metadata)
     if rule.child:
-        here, there, name = key.parent_columns, key.columns, rule.child
+        here, there, name = rule.own_key, rule.child_key, rule.child
         grouped = f" WHERE {' AND '.join(f'{quote(each)} IS NOT NULL' for each in there)} GROUP BY {columns_sql(there)}"
         distinct = ""
     else:
+        key = next(key for key in table.foreign_keys if key.columns == rule.through)
         here, there, name = key.columns, key.parent_columns, key.parent
         # a parent key that the data repeats must not repeat the child's rows
         grouped, distinct = "", f"DISTINCT ON ({columns_sql(there)}) "

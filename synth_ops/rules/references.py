@@ -117,6 +117,7 @@ def from_children(
                     inputs=each.inputs,
                     child=child.name,
                     child_key=key.columns,
+                    own_key=key.parent_columns,
                     tolerance=tolerance,
                     words=each.words,
                 )

@@ -21,6 +21,7 @@ from synth_ops.generators.relational_trees import RelationalTrees
 from synth_ops.kinds import detect
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
 from synth_ops.ports import Progress
+from synth_ops.rules import find_rules
 from synth_ops.sql import connect
 
 _LEARNED = (Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME, Kind.GEO)
@@ -144,7 +145,7 @@ def _snapshot(tables: Mapping[str, pa.Table], keys: Mapping[str, Mapping[str, An
             rows = connection.sql(f"DESCRIBE FROM read_parquet('{data[name].files[0]}')").fetchall()
             columns = tuple(Column(name=column, type=duckdb_type) for column, duckdb_type, *_ in rows)
             described.append(Table(name=name, path=(name,), columns=columns, rows=table.num_rows, **keys.get(name, {})))
-    metadata = detect(Metadata(tables=tuple(described)), data)
+    metadata = find_rules(detect(Metadata(tables=tuple(described)), data), data)
     return Snapshot(ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="benchmark"), metadata=metadata, tables=data)
 
 

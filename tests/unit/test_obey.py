@@ -123,7 +123,7 @@ def test_every_rule_holds_in_the_copy(copies, scale):
             describe(rule): connection.sql(f"SELECT count(*) FROM ({query})").fetchall()[0][0]
             for table in copy.metadata.tables
             for rule in table.rules
-            for query in [violations_sql(table, rule, copy.metadata, schema="copy")]
+            for query in [violations_sql(table, rule, schema="copy")]
         }
     assert {rule: rows for rule, rows in broken.items() if rows} == {}
 

@@ -139,12 +139,12 @@ def test_violations_are_counted(tmp_path, shop):
         register(connection, data, "source")
         for table in metadata.tables:
             for rule in table.rules:
-                query = violations_sql(table, rule, metadata, schema="source")
+                query = violations_sql(table, rule, schema="source")
                 assert connection.sql(f"SELECT count(*) FROM ({query})").fetchall() == [(0,)]
         orders = metadata.table("orders")
         total = next(rule for rule in orders.rules if rule.column == "total")
         changed = '(SELECT * REPLACE ("total" + 1 AS "total") FROM "source"."orders")'
-        query = violations_sql(orders, total, metadata, schema="source", own=changed)
+        query = violations_sql(orders, total, schema="source", own=changed)
         assert connection.sql(f"SELECT count(*) FROM ({query})").fetchall() == [(400,)]
 
 
