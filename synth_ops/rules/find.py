@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synth_ops.artifacts import TableData
-from synth_ops.metadata import Kind, Metadata, Relation, Rule, Table
+from synth_ops.metadata import Column, Kind, Metadata, Relation, Rule, Table, generation_order
 from synth_ops.rules.chance import FEWEST_ROWS
-from synth_ops.rules.queries import support_sql
+from synth_ops.rules.queries import describe, support_sql
 from synth_ops.rules.references import from_children, from_parent
 from synth_ops.rules.rows import from_row
 from synth_ops.rules.sample import read_sample
-from synth_ops.sql import connect, register
+from synth_ops.sql import connect, quote, register
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,13 +25,21 @@ _MOST_RULES = 60
 """A table of more is one of codes that say the same thing over and over."""
 
 
-def find_rules(metadata: Metadata, tables: Mapping[str, TableData], *, ignored: Collection[str] = ()) -> Metadata:
+def find_rules(
+    metadata: Metadata,
+    tables: Mapping[str, TableData],
+    *,
+    ignored: Collection[str] = (),
+    decided: Collection[tuple[str, str]] = (),
+) -> Metadata:
     """The metadata with the rules that every row obeys, those between tables first.
 
-    No column is determined twice, and none by itself on a detour. Keys are left to the keys.
+    No column is determined twice, and none by itself on a detour. Keys are left to the keys. A column that repeats
+    another one means what that one means, and is of its kind from now on.
 
     Args:
         ignored: Tables to look for none in.
+        decided: Tables and columns whose kind is not to be changed: they repeat only what is of that kind.
     """
     with connect() as connection:
         register(connection, tables, _SOURCE)
@@ -40,9 +48,45 @@ def find_rules(metadata: Metadata, tables: Mapping[str, TableData], *, ignored: 
             for table in metadata.tables:
                 if tables[table.name].rows >= FEWEST_ROWS and table.name not in ignored:
                     finding.keep(table, look(table))
-    found = finding.kept
-    ruled = tuple(dataclasses.replace(each, rules=tuple(found[each.name])) for each in metadata.tables)
-    return dataclasses.replace(metadata, tables=ruled)
+    return _with_rules(metadata, finding.kept, decided)
+
+
+def _with_rules(
+    metadata: Metadata, found: Mapping[str, Sequence[Rule]], decided: Collection[tuple[str, str]]
+) -> Metadata:
+    tables = {table.name: table for table in metadata.tables}
+    for name in generation_order(metadata)[0]:
+        table, rules = tables[name], list(found[name])
+        columns = {column.name: column for column in table.columns}
+        references = {each for key in table.foreign_keys for each in key.columns}
+        for rule in found[name]:
+            original = _original(rule, table, tables, columns)
+            column = columns[rule.column]
+            if original is None or rule.column in references or _means_the_same(column, original):
+                continue
+            if (name, rule.column) in decided:
+                rules.remove(rule)
+                continue
+            evidence = f"{describe(rule)}: {original.evidence}"
+            columns[rule.column] = dataclasses.replace(
+                column, kind=original.kind, provider=original.provider, evidence=evidence
+            )
+        tables[name] = dataclasses.replace(table, columns=tuple(columns.values()), rules=tuple(rules))
+    return dataclasses.replace(metadata, tables=tuple(tables[table.name] for table in metadata.tables))
+
+
+def _original(rule: Rule, table: Table, tables: Mapping[str, Table], columns: Mapping[str, Column]) -> Column | None:
+    """The column that a rule repeats; None where it does something else."""
+    if rule.relation is not Relation.EQUALS or rule.child or rule.expression != quote(rule.inputs[0]):
+        return None
+    if not rule.through:
+        return columns[rule.inputs[0]]
+    key = next(key for key in table.foreign_keys if key.columns == rule.through)
+    return tables[key.parent].column(rule.inputs[0])
+
+
+def _means_the_same(one: Column, other: Column) -> bool:
+    return (one.kind, one.provider) == (other.kind, other.provider)
 
 
 class _Finding:

@@ -71,7 +71,14 @@ def take_snapshot(
             subjects={name: table.subject for name, table in recipe.tables.items() if table.subject is not None},
         )
         progress(Progress(step="snapshot", item="rules", done=len(tables), total=len(tables)))
-        metadata = find_rules(metadata, tables, ignored=[n for n, table in recipe.tables.items() if not table.rules])
+        metadata = find_rules(
+            metadata,
+            tables,
+            ignored=[name for name, table in recipe.tables.items() if not table.rules],
+            decided=[
+                (n, column) for n, table in recipe.tables.items() for column, c in table.columns.items() if c.kind
+            ],
+        )
         decided = any(table.subject is not None for table in recipe.tables.values())
         if not decided and not any(table.subject for table in metadata.tables) and any(t.rows for t in tables.values()):
             warnings.append(_NOBODY)

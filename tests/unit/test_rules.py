@@ -10,7 +10,8 @@ import pytest
 
 from synth_ops.artifact_io import write_table
 from synth_ops.kinds import detect
-from synth_ops.metadata import Column, ForeignKey, Metadata, Relation, Table
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Table
+from synth_ops.recipe import ColumnRecipe
 from synth_ops.rules import describe, find_rules, violations_sql
 from synth_ops.sql import connect, register
 
@@ -189,6 +190,23 @@ def test_nulls_obey_everything(tmp_path):
     found, _ = _find(tmp_path, {"stay": pa.table({"first": first, "last": last})})
     rule = next(rule for rule in found.table("stay").rules if rule.relation is Relation.AT_LEAST)
     assert (rule.column, rule.strict, rule.rows) == ("last", False, ROWS - len(range(0, ROWS, 7)))
+
+
+def test_what_is_taken_over_means_what_the_original_means(tmp_path, shop):
+    tables, keys = shop
+    email = pa.array([f"person{number}@example.org" for number in range(80)])
+    tables["customer"] = tables["customer"].append_column("email", email)
+    owner = tables["orders"].column("customer_id")
+    tables["orders"] = tables["orders"].append_column("sent_to", email.take(owner))
+    found, data = _find(tmp_path, tables, keys)
+    assert "sent_to = email of its (customer_id)" in _described(found, "orders")
+    assert found.table("orders").column("sent_to").kind is Kind.PII
+    assert found.table("orders").column("sent_to").provider == "email"
+    text = ColumnRecipe(kind=Kind.TEXT)
+    metadata = detect(_metadata(tables, keys), data, overrides={"orders": {"sent_to": text}})
+    kept = find_rules(metadata, data, decided=[("orders", "sent_to")])
+    assert "sent_to = email of its (customer_id)" not in _described(kept, "orders")
+    assert kept.table("orders").column("sent_to").kind is Kind.TEXT
 
 
 def test_metadata_keeps_its_rules(tmp_path, shop):
