@@ -8,8 +8,15 @@ from dataclasses import replace
 
 from synth_ops.artifacts import Evidence
 from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, person_leaks
-from synth_ops.checks.rarity import IDENTICAL_ROWS, RARITY_LIMITS, extremes, identical_rows, rare_categories
-from synth_ops.checks.views import Views, failed, is_text, learned_columns, measured, open_views
+from synth_ops.checks.rarity import (
+    IDENTICAL_ROWS,
+    RARITY_LIMITS,
+    extremes,
+    identical_rows,
+    kept_columns,
+    rare_categories,
+)
+from synth_ops.checks.views import Views, failed, is_text, measured, open_views
 from synth_ops.metadata import Table
 from synth_ops.ports import CheckContext, Threshold
 
@@ -59,7 +66,7 @@ class PrivacyCheck:
                 f"{table.name}.{column.name}",
                 lambda column=column: rare_categories(views, table, column, limits),  # type: ignore[misc]
             )
-            for column in learned_columns(table)
+            for column in kept_columns(views, table)
             if is_text(column)
         ]
         measurements.append(("privacy.extremes", table.name, lambda: extremes(views, table, limits)))

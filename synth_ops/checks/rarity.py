@@ -20,8 +20,9 @@ from synth_ops.checks.views import (
     value_sql,
     view_sql,
 )
-from synth_ops.metadata import Column, ForeignKey, Metadata, Table
+from synth_ops.metadata import Column, ForeignKey, Metadata, Relation, Table
 from synth_ops.ports import Threshold
+from synth_ops.rules import violations_sql
 from synth_ops.sql import K_SUBJECTS
 
 IDENTICAL_ROWS = "privacy.identical_rows"
@@ -66,6 +67,21 @@ def rare_categories(views: Views, table: Table, column: Column, limits: Mapping[
     return judged(evidence, limits[_RARE])
 
 
+def kept_columns(views: Views, table: Table) -> list[Column]:
+    """The learned columns whose values a generator has to keep.
+
+    Not those that the copy works out from others, as a rule of the source has it, in every row: a sum of made-up
+    numbers tells nothing, and what is taken over from another table is judged there.
+    """
+    determined: set[str] = set()
+    for rule in table.rules:
+        if rule.relation is Relation.EQUALS and (not rule.child or rule.child in views.copy):
+            query = violations_sql(table, rule, schema=COPY)
+            if not views.number(f"SELECT count(*) FROM ({query})"):
+                determined.add(rule.column)
+    return [column for column in learned_columns(table) if column.name not in determined]
+
+
 def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """How many of the copy's values lie where fewer than k of the source's subjects do, at either end.
 
@@ -76,7 +92,7 @@ def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> lis
     numbering = {name for key in table.keys if len(key) > 1 for name in key}
     columns = [
         each
-        for each in learned_columns(table)
+        for each in kept_columns(views, table)
         if not is_text(each) and each.type != "BOOLEAN" and not (each.name in numbering and "INT" in each.type)
     ]
     if not columns:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,19 +18,27 @@ class Base:
     Attributes:
         column: A column of the same row, or of the parent's.
         through: The columns of the foreign key to that parent.
+        lowest, highest: What the time itself may be, in the type's own unit: what k subjects share at either end.
     """
 
     column: str
     through: tuple[str, ...] = ()
+    lowest: int
+    highest: int
 
     def to_json(self) -> dict[str, Any]:
-        """Names."""
-        return {"column": self.column, "through": list(self.through)}
+        """Names, and ends that k subjects share."""
+        return {
+            "column": self.column,
+            "through": list(self.through),
+            "lowest": self.lowest,
+            "highest": self.highest,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Base:
         """Read what `to_json` wrote."""
-        return cls(column=document["column"], through=tuple(document["through"]))
+        return cls(**{**document, "through": tuple(document["through"])})
 
 
 def since(values: pa.ChunkedArray, base: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -37,10 +46,23 @@ def since(values: pa.ChunkedArray, base: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.subtract(_as_integers(values), _as_integers(base))
 
 
-def after(distances: pa.Array, base: pa.Array) -> pa.Array:
-    """The inverse of `since`: values of the base's type."""
-    moved = pc.add(distances.cast(pa.int64()), _as_integers(base))
-    return moved.cast(pa.int32()).cast(base.type) if pa.types.is_date32(base.type) else moved.cast(base.type)
+def after(distances: pa.Array, start: pa.Array, base: Base, step: int, generator: np.random.Generator) -> pa.Array:
+    """The inverse of `since`: values of the start's type.
+
+    What would leave the range of the time itself lies anywhere between the start and the end of that range.
+
+    Args:
+        step: What all distances are multiples of.
+    """
+    known = pc.and_(distances.is_valid(), start.is_valid())
+    begun = pc.fill_null(_as_integers(start), 0).to_numpy(zero_copy_only=False)
+    moved = begun + pc.fill_null(distances.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    room = np.maximum(base.highest - begun, 0)
+    steps = room // step
+    inside = begun + np.minimum((generator.random(len(moved)) * (steps + 1.0)).astype(np.int64), steps) * step
+    moved = np.maximum(np.where(moved > base.highest, inside, moved), base.lowest)
+    values = pa.array(moved, mask=~known.to_numpy(zero_copy_only=False))
+    return values.cast(pa.int32()).cast(start.type) if pa.types.is_date32(start.type) else values.cast(start.type)
 
 
 def _as_integers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

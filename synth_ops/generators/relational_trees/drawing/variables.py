@@ -68,7 +68,8 @@ def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.rand
     base = drawing.made.model.bases.get(column)
     if base:
         distances = decode(drawing.made.model, column, codes, generator, pa.int64())
-        return after(distances, drawing.base_values(base).take(pa.array(rows)))
+        step = getattr(drawing.made.model.codecs[column], "step", 1)
+        return after(distances, drawing.base_values(base).take(pa.array(rows)), base, step, generator)
     codec, arrow_type = drawing.made.model.codecs[column], drawing.made.model.schema.field(column).type
     if isinstance(codec, PseudonymCodec):
         pseudonyms = drawing.sampling.pseudonyms

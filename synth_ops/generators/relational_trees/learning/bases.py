@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.bases import Base, since
+from synth_ops.generators.relational_trees.codec import fit_number
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.references import match_rows
 from synth_ops.generators.relational_trees.structure import Maker
@@ -24,9 +25,16 @@ _OPEN_END = 0.01
 
 
 def choose_base(
-    connection: duckdb.DuckDBPyConnection, learning: Learning, column: Column, values: pa.ChunkedArray
+    connection: duckdb.DuckDBPyConnection,
+    learning: Learning,
+    column: Column,
+    values: pa.ChunkedArray,
+    threshold: int,
 ) -> pa.ChunkedArray | None:
     """Count a time from the nearest one that never comes after it, where there is one.
+
+    Args:
+        threshold: How many subjects must share what is kept.
 
     Returns:
         The distances to learn instead of the values; None where the values are learned as they are. The base is then
@@ -37,7 +45,7 @@ def choose_base(
         return None
     if any(column.name in key for key in table.keys) or _has_open_end(values):
         return None
-    nearest: tuple[float, Base, pa.ChunkedArray] | None = None
+    nearest: tuple[float, Rule, pa.ChunkedArray] | None = None
     for rule in table.rules:
         if rule.column != column.name or rule.relation is not Relation.AT_LEAST:
             continue
@@ -47,10 +55,18 @@ def choose_base(
         distances = since(values, base)
         middle = pc.approximate_median(distances).as_py() or 0.0
         if nearest is None or middle < nearest[0]:
-            nearest = (middle, Base(column=rule.inputs[0], through=rule.through), distances)
+            nearest = (middle, rule, distances)
     if nearest is None:
         return None
-    learning.bases[column.name] = nearest[1]
+    own = fit_number(values, learning.subjects, threshold)
+    if not len(own.low):
+        return None
+    learning.bases[column.name] = Base(
+        column=nearest[1].inputs[0],
+        through=nearest[1].through,
+        lowest=int(own.low.min()),
+        highest=int(own.high.max()),
+    )
     return nearest[2]
 
 

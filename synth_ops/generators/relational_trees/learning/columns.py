@@ -48,7 +48,7 @@ def learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, lea
         if maker is Maker.REFERENCE:
             continue
         values = read_columns(connection, table.name, [column.name])[0]
-        values = choose_base(connection, learning, column, values) or values
+        values = choose_base(connection, learning, column, values, threshold(table.name, column.name)) or values
         codec: Codec = PresenceCodec()
         if maker is Maker.LEARNED:
             codec = _fit_codec(values, learning.subjects, threshold(table.name, column.name), column.kind)
