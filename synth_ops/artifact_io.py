@@ -21,7 +21,7 @@ from synth_ops.artifacts import (
     TableData,
 )
 from synth_ops.metadata import Metadata
-from synth_ops.store import Store, Stored
+from synth_ops.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,10 +77,11 @@ def tables_to_json(root: Path, tables: Mapping[str, TableData]) -> dict[str, Any
     }
 
 
-def _tables_from_json(stored: Stored) -> dict[str, TableData]:
+def tables_from_json(root: Path, document: Mapping[str, Any]) -> dict[str, TableData]:
+    """Read what `tables_to_json` wrote, the files below another `root`."""
     return {
-        name: TableData(rows=entry["rows"], files=tuple(stored.path / file for file in entry["files"]))
-        for name, entry in stored.body["tables"].items()
+        name: TableData(rows=entry["rows"], files=tuple(root / file for file in entry["files"]))
+        for name, entry in document.items()
     }
 
 
@@ -94,7 +95,7 @@ def read_snapshot(store: Store, ref: ArtifactRef) -> Snapshot:
     return Snapshot(
         ref=ref,
         metadata=Metadata.from_json(stored.body["metadata"]),
-        tables=_tables_from_json(stored),
+        tables=tables_from_json(stored.path, stored.body["tables"]),
         warnings=tuple(stored.body["warnings"]),
         position=stored.body["position"],
     )
@@ -127,7 +128,7 @@ def read_copy(store: Store, ref: ArtifactRef) -> SyntheticCopy:
         model=ArtifactRef.from_json(stored.body["model"]),
         snapshot=ArtifactRef.from_json(stored.body["snapshot"]),
         metadata=Metadata.from_json(stored.body["metadata"]),
-        tables=_tables_from_json(stored),
+        tables=tables_from_json(stored.path, stored.body["tables"]),
         seed=stored.body["seed"],
         scale=stored.body["scale"],
     )

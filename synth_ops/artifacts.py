@@ -12,10 +12,11 @@ from synth_ops.metadata import Metadata
 
 
 class ArtifactKind(StrEnum):
-    """The five kinds, one a step."""
+    """One kind a step; and the parts of a copy, where they are drawn apart."""
 
     SNAPSHOT = "snapshot"
     MODEL = "model"
+    SHARD = "shard"
     COPY = "copy"
     REPORT = "report"
     PUBLICATION = "publication"
@@ -118,6 +119,7 @@ class Severity(StrEnum):
 class Basis(StrEnum):
     """Which data a number comes from."""
 
+    SHARD = "shard"
     COPY = "copy"
     """The copy that is to be published, against the whole snapshot."""
     AUDIT = "audit"

@@ -89,6 +89,25 @@ class FittedGenerator(Protocol):
         """
 
 
+@runtime_checkable
+class ShardedGenerator(FittedGenerator, Protocol):
+    """A loaded model whose copies can be drawn in parts: on several processors, in any order, with the same bytes."""
+
+    def shards(self, scale: float) -> int:
+        """How many parts a copy has: it follows from the model and the scale, not from the machine."""
+
+    def sample_shard(
+        self, folder: Path, shard: int, *, seed: int, scale: float, progress: ProgressListener
+    ) -> Mapping[str, TableData]:
+        """Write one part below `folder`, its files named so that those of all parts go together.
+
+        Shards are numbered from 0. The first holds a file of every table; a later one may hold none of some.
+
+        Raises:
+            SampleError: It can't be done.
+        """
+
+
 class Generator(Protocol):
     """A method that learns a whole database. Constructed as `Generator(**settings)`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ROW = "__synth_ops_row"
 SUBJECT = "__synth_ops_subject"
+THREADS_VARIABLE = "SYNTH_OPS_THREADS"
+"""Says how many threads DuckDB may use; as many as there are processors, where it is not set."""
 K_SUBJECTS = 5
 """A value is public when at least so many subjects have it."""
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
@@ -121,6 +124,7 @@ def connect(*, memory_limit: str = "1GB", threads: int | None = None) -> Iterato
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {literal(str(Path(tempfile.gettempdir()) / 'synth-ops-duckdb'))}")
+        threads = threads or int(os.environ.get(THREADS_VARIABLE, "0"))
         if threads:
             connection.execute(f"SET threads = {int(threads)}")
         yield connection
