@@ -25,6 +25,7 @@ from measures import (
     with_parent,
     with_previous,
 )
+from scale_work import scale
 from speed_work import speed
 
 _FLIGHTS_ROWS = 100_000
@@ -202,4 +203,11 @@ def _isin(table: pa.Table, players: pd.Series[Any], inside: bool) -> pa.Array:
     return pa.array(table.column("playerID").to_pandas().isin(players) == inside)
 
 
-WORKS = {"fielding": fielding, "flights": flights, "classics": classics, "databases": databases, "speed": speed}
+WORKS = {
+    "fielding": fielding,
+    "flights": flights,
+    "classics": classics,
+    "databases": databases,
+    "speed": speed,
+    "scale": scale,
+}
