@@ -16,10 +16,10 @@ class ArtifactKind(StrEnum):
 
     SNAPSHOT = "snapshot"
     MODEL = "model"
-    SHARD = "shard"
     COPY = "copy"
     REPORT = "report"
     PUBLICATION = "publication"
+    SHARD = "shard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,6 @@ class Severity(StrEnum):
 class Basis(StrEnum):
     """Which data a number comes from."""
 
-    SHARD = "shard"
     COPY = "copy"
     """The copy that is to be published, against the whole snapshot."""
     AUDIT = "audit"
