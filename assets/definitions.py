@@ -1,4 +1,4 @@
-"""A Dagster code location: every night at three, snapshot, fit, sample, gate, publish.
+"""A Dagster code location: every night at three, and whenever the source has changed, refresh the test database.
 
 Start it with `dagster dev -f assets/definitions.py`, with two variables in the environment:
 
@@ -6,7 +6,8 @@ Start it with `dagster dev -f assets/definitions.py`, with two variables in the 
 - `SYNTH_OPS_STORE`: where artifacts are kept, any path or fsspec URL that every worker reaches; a folder beside the
   recipe when left out.
 
-A night whose copy fails the check `gate` publishes nothing: yesterday's copy stays live, and the check says why.
+A night whose copy fails one of the checks on `report` publishes nothing: yesterday's copy stays live, and the check
+says why.
 """
 
 import os
@@ -14,20 +15,32 @@ from pathlib import Path
 
 import dagster as dg
 
-from synth_ops.dagster import synthetic_assets
+from synth_ops.dagster import AssetPart, SynthOpsTranslator, source_sensor, synthetic_assets
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "nycflights" / "recipe.yaml"
+RECIPE = os.environ.get("SYNTH_OPS_RECIPE", str(EXAMPLE))
+
+
+class Owned(SynthOpsTranslator):
+    """Says whose the assets are."""
+
+    def get_asset_spec(self, part: AssetPart) -> dg.AssetSpec:
+        """The asset as it would be, with an owner."""
+        return part.default.replace_attributes(owners=["team:test-data"])
+
 
 assets = synthetic_assets(
-    os.environ.get("SYNTH_OPS_RECIPE", str(EXAMPLE)),
+    RECIPE,
     key_prefix="test_database",
     # only what may pass by itself, such as an unreachable source, is retried
     retry_policy=dg.RetryPolicy(max_retries=2, delay=300),
+    translator=Owned(),
 )
-refresh = dg.define_asset_job("refresh_test_database", selection=dg.AssetSelection.assets(*assets))
+refresh = dg.define_asset_job("refresh_test_database", selection=dg.AssetSelection.key_prefixes("test_database"))
 
 defs = dg.Definitions(
     assets=assets,
     jobs=[refresh],
     schedules=[dg.ScheduleDefinition(name="nightly_refresh", job=refresh, cron_schedule="0 3 * * *")],
+    sensors=[source_sensor(RECIPE, name="source_changed", target=refresh)],
 )

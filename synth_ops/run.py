@@ -231,6 +231,20 @@ def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str
     return report, document, replace(context, publication=receipt if published else None)
 
 
+def known_tables(recipe: Recipe, store: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+    """The tables that a recipe's copies have, as far as is known without reading the source.
+
+    Returns:
+        Those of its latest snapshot in the store; before the first one, those that the recipe names.
+    """
+    try:
+        opened = open_store(recipe, store)
+        tables = opened.facts(latest(recipe, ArtifactKind.SNAPSHOT, store=opened))["tables"]
+    except SynthOpsError:  # no store yet, or a source that is known only when it runs
+        return tuple(name for name, table in recipe.tables.items() if not table.exclude)
+    return tuple(tables)
+
+
 def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
     """Everything in a recipe that an artifact of this kind depends on: another recipe's is not this one's."""
     shaping = ["tables", "subset"]

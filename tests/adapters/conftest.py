@@ -193,6 +193,20 @@ def run_dag(airflow_db) -> Callable[..., FinishedDag]:
 
 
 @pytest.fixture
+def component(monkeypatch, repository) -> Callable[[Refresh], Any]:
+    """Load the project of `assets/component` as its code location does, for one recipe and store."""
+    import dagster as dg
+
+    def load(night: Refresh) -> dg.Definitions:
+        monkeypatch.setenv("SYNTH_OPS_RECIPE", str(night.file))
+        monkeypatch.setenv("SYNTH_OPS_STORE", str(night.store))
+        monkeypatch.syspath_prepend(repository / "assets" / "component")
+        return dg.load_from_defs_folder(path_within_project=repository / "assets" / "component" / "refresh")
+
+    return load
+
+
+@pytest.fixture
 def dagster_instance(tmp_path, monkeypatch) -> Any:
     """A Dagster instance on disk, as every orchestrator process would see it."""
     import dagster as dg

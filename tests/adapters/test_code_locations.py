@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 
 import dagster as dg
+import duckdb
 import pytest
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
@@ -86,8 +88,29 @@ def test_the_schedule_starts_the_job_that_refreshes_the_target(night, definition
     assert len(schedule.evaluate_tick(context).run_requests) == 1
     result = definitions.resolve_job_def(schedule.job_name).execute_in_process(instance=dagster_instance)
     assert result.success
-    assert [check.check_name for check in result.get_asset_check_evaluations()] == ["gate"]
+    assert {check.check_name for check in result.get_asset_check_evaluations()} > {"gate", "integrity", "privacy"}
     assert night.generations() == night.artifacts()["copy"]
+
+
+def test_the_sensor_asks_for_a_run_when_the_source_has_changed(
+    night, definitions, dagster_instance, warehouse, tmp_path
+):
+    shutil.copy(warehouse, tmp_path / "mine.duckdb")
+    night.file.write_text(night.file.read_text().replace(str(warehouse), "mine.duckdb"), encoding="utf-8")
+    sensor = definitions.resolve_sensor_def("source_changed")
+
+    def look(cursor):
+        return sensor.evaluate_tick(dg.build_sensor_context(dagster_instance, cursor=cursor))
+
+    first = look(None)
+    assert len(first.run_requests) == 1
+    again = look(first.cursor)
+    assert (again.run_requests, again.skip_message) == ([], "the source is as it was")
+    with duckdb.connect(str(tmp_path / "mine.duckdb")) as connection:
+        connection.execute("CREATE TABLE one_more AS SELECT 1 AS id")
+    changed = look(first.cursor)
+    assert len(changed.run_requests) == 1
+    assert changed.run_requests[0].run_key != first.run_requests[0].run_key
 
 
 @pytest.mark.long

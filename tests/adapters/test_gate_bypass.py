@@ -93,6 +93,8 @@ def test_airflow_stops_at_the_gate(live, blocked, run_dag):
         "synthetic_copy.sample": "success",
         "synthetic_copy.gate": "failed",
         "synthetic_copy.publish": "upstream_failed",
+        "synthetic_copy.preflight": "success",
+        "synthetic_copy.tidy": "success",
     }
     assert blocked.generations() == live
 
@@ -117,13 +119,18 @@ def test_dagster_stops_at_the_gate_and_refuses_when_only_publish_runs(live, bloc
         "snapshot",
         "model",
         "copy",
+        "report",
     ]
-    (gate,) = night.get_asset_check_evaluations()
-    assert not gate.passed
-    assert gate.severity is dg.AssetCheckSeverity.ERROR
-    assert gate.metadata["id"].value == blocked.only(ArtifactKind.REPORT).id
+    gate = {check.check_name: check for check in night.get_asset_check_evaluations()}
+    assert {name: (check.passed, check.severity) for name, check in gate.items() if not check.passed} == {
+        "fidelity": (False, dg.AssetCheckSeverity.ERROR),
+        "gate": (False, dg.AssetCheckSeverity.ERROR),
+    }
+    assert gate["gate"].metadata["id"].value == blocked.only(ArtifactKind.REPORT).id
 
-    alone = dg.materialize(assets, selection=["shop/publication"], instance=dagster_instance, raise_on_error=False)
+    alone = dg.materialize(
+        assets, selection=["shop/synth_ops/publication"], instance=dagster_instance, raise_on_error=False
+    )
     assert not alone.success
     (failure,) = alone.get_step_failure_events()
     assert "failed its gate" in failure.step_failure_data.user_failure_data.description

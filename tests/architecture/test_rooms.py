@@ -31,7 +31,17 @@ EXPORTS = {
         "synthetic_asset",
         "synthetic_copy",
     ],
-    "synth_ops.dagster": ["synthetic_assets"],
+    "synth_ops.dagster": [
+        "AssetPart",
+        "Part",
+        "SynthOpsComponent",
+        "SynthOpsDatabase",
+        "SynthOpsStore",
+        "SynthOpsTranslator",
+        "source_sensor",
+        "synthetic_asset_specs",
+        "synthetic_assets",
+    ],
 }
 
 
