@@ -178,6 +178,19 @@ class Check(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fixtures:
+    """Rows of one table that every publication leaves in the target, with their keys.
+
+    Attributes:
+        where: A condition on the live table's rows, in the target's SQL; empty for none.
+        rows: Rows spelt out, by the names of their columns.
+    """
+
+    where: str = ""
+    rows: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRules:
     """What a recipe says about going live, for targets that have the capability.
 
@@ -186,6 +199,8 @@ class PublishRules:
         on_mismatch: What to do about a live table that differs from the copy's.
         recreate_dependents: Whether views and foreign keys outside the live schemas are made to follow the tables.
         kept: Tables that stay in the target as they are.
+        fixtures: Rows that stay, by table.
+        append: Whether all rows stay, and the copy's are added to them.
         lock_timeout_ms: The longest that one attempt to swap may hold up readers.
         deadline_s: When attempts end.
     """
@@ -194,6 +209,8 @@ class PublishRules:
     on_mismatch: Mismatch = Mismatch.FAIL
     recreate_dependents: bool = False
     kept: frozenset[str] = frozenset()
+    fixtures: Mapping[str, Fixtures] = field(default_factory=dict)
+    append: bool = False
     lock_timeout_ms: int = 500
     deadline_s: float = 120.0
 

@@ -95,6 +95,16 @@ class ForeignKeyRecipe(_Section):
     """`repair`: every reference in the copy holds. `keep`: as large a share is broken as in the source."""
 
 
+class FixturesRecipe(_Section):
+    """Rows of one table that every publication leaves in the target, with their keys."""
+
+    where: str = ""
+    """A condition on the target's own rows, in its SQL, such as `email LIKE '%@test.example'`. The rows that they refer
+    to stay as well."""
+    rows: tuple[Annotated[Mapping[str, Any], AfterValidator(_plain_json)], ...] = ()
+    """Rows spelt out, by the names of their columns; other columns take their defaults."""
+
+
 class TableRecipe(_Section):
     """What the user knows better than the source, of one table."""
 
@@ -103,6 +113,9 @@ class TableRecipe(_Section):
     where: str = ""
     """Which rows are read, as an SQL condition in the source's own dialect; rows that refer to others are left out with
     these."""
+    fixtures: FixturesRecipe | None = None
+    """Rows of the target that survive every refresh, such as the login of the integration tests; for database
+    servers."""
     keep: bool = False
     """Leave the target's table as it is; for database servers. The copy's own rows of it are not published."""
     subject: bool | None = None
@@ -193,11 +206,22 @@ class Dependents(StrEnum):
     """Let them look at the new tables."""
 
 
+class Mode(StrEnum):
+    """What becomes of the target's rows."""
+
+    REPLACE = "replace"
+    """They give way to the copy's."""
+    APPEND = "append"
+    """They stay, and the copy's are added to them, with keys after theirs."""
+
+
 class PublishRecipe(_Section):
     """How a copy becomes the live test database."""
 
     keep_generations: int = Field(default=3, ge=1)
     """How many generations stay for `rollback`, the live one included."""
+    mode: Mode = Mode.REPLACE
+    """`replace`, or `append`: the target's rows stay, and the copy's get keys after theirs; for database servers."""
     deny: tuple[str, ...] = ()
     """Patterns such as `*prod*` of hosts and databases that must never be a target; for database servers."""
     on_mismatch: Mismatch = Mismatch.FAIL
@@ -413,6 +437,8 @@ def _fields_at(place: Sequence[int | str]) -> list[str]:
         return list(SubsetRecipe.model_fields)
     if place[0] == "publish":
         return list(PublishRecipe.model_fields)
+    if place[-1] == "fixtures":
+        return list(FixturesRecipe.model_fields)
     named = models.get(str(place[-2])) if len(place) > 1 else None
     return list(named.model_fields) if named else []
 

@@ -27,6 +27,7 @@ from synth_ops.errors import (
 from synth_ops.plan import STEPS
 from synth_ops.ports import (
     Capability,
+    Fixtures,
     Identified,
     MarkedTarget,
     Progress,
@@ -36,7 +37,7 @@ from synth_ops.ports import (
     Target,
     Threshold,
 )
-from synth_ops.recipe import Dependents, Recipe
+from synth_ops.recipe import Dependents, Mode, Recipe
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
@@ -324,6 +325,12 @@ def _publish_rules(recipe: Recipe) -> PublishRules:
         on_mismatch=asked.on_mismatch,
         recreate_dependents=asked.dependents is Dependents.RECREATE,
         kept=frozenset(name for name, table in recipe.tables.items() if table.keep),
+        fixtures={
+            name: Fixtures(where=table.fixtures.where, rows=table.fixtures.rows)
+            for name, table in recipe.tables.items()
+            if table.fixtures
+        },
+        append=asked.mode is Mode.APPEND,
         lock_timeout_ms=asked.lock_timeout_ms,
         deadline_s=asked.swap_deadline_s,
     )

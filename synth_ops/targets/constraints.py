@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -58,7 +59,7 @@ def enforceable_foreign_keys(metadata: Metadata, table: Table) -> list[ForeignKe
         for parent_key in metadata.table(key.parent).keys:
             if key.orphans is Orphans.REPAIR and len(parent_key) == len(pairs) and set(parent_key) == set(pairs):
                 columns = tuple(pairs[column] for column in parent_key)
-                found.append(ForeignKey(columns=columns, parent=key.parent, parent_columns=parent_key))
+                found.append(replace(key, columns=columns, parent_columns=parent_key))
                 break
     return found
 

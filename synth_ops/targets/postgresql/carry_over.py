@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synth_ops import sql
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place, place_sql, relocate
 from synth_ops.targets.postgresql.schema import Plan
@@ -147,12 +146,6 @@ def owners_and_grants(connection: Connection, plans: Sequence[Plan]) -> None:
             arguments = {"built": place_sql(plan.built), "schema": plan.place[0]}
             for (statement,) in connection.execute(_DEFAULT_GRANTS, arguments).fetchall():
                 connection.execute(statement)
-
-
-def comment(connection: Connection, place: Place, text: str, column: str = "") -> None:
-    """Write a comment that the metadata brings."""
-    what = f"COLUMN {place_sql(place)}.{sql.quote(column)}" if column else f"TABLE {place_sql(place)}"
-    connection.execute(f"COMMENT ON {what} IS {sql.literal(text)}")
 
 
 def _carry(connection: Connection, query: str, plans: Sequence[Plan], homes: Mapping[Place, str]) -> None:

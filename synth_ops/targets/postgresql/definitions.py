@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from synth_ops import sql
+from synth_ops.metadata import Table
 
 Place = tuple[str, str]
 """Schema and name of a table."""
@@ -15,6 +16,12 @@ _TABLE = rf"(?P<schema>{_NAME})\.(?P<table>{_NAME})"
 _TOKEN = re.compile(
     rf"'(?:[^']|'')*'|(?P<before>REFERENCES |INTO ){_TABLE}|{_TABLE.replace('<', '<_')}(?!\s*\(|\w)|{_NAME}"
 )
+
+
+def place_of(table: Table) -> Place:
+    """Schema and name in the target: the default schema's tables go live in `public`."""
+    name = table.path[-1]
+    return ("public" if len(table.path) == 1 or table.name == name else table.path[-2]), name
 
 
 def place_sql(place: Place) -> str:

@@ -12,9 +12,9 @@ from synth_ops.ports import PublishRules
 from synth_ops.recipe import Mismatch
 from synth_ops.targets.postgresql import dependents, guard, schema
 from synth_ops.targets.postgresql.connection import Connection
-from synth_ops.targets.postgresql.definitions import Place
+from synth_ops.targets.postgresql.definitions import Place, place_of
 from synth_ops.targets.postgresql.history import History, Stored, homes_of
-from synth_ops.targets.postgresql.schema import Plan, place_of
+from synth_ops.targets.postgresql.schema import Plan
 from synth_ops.targets.postgresql.swap import oids, stamp
 from synth_ops.targets.publication import Published
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow.csv
@@ -28,6 +28,7 @@ def load(
     table: Table,
     columns: Sequence[Column],
     data: TableData,
+    shifts: Mapping[str, int],
 ) -> None:
     """Copy rows into a table that this very transaction created: frozen, they need no VACUUM later.
 
@@ -38,6 +39,7 @@ def load(
         reader: Reads the Parquet files.
         place: Where the table stands now.
         columns: Those of `table` to fill; the others take their defaults.
+        shifts: How much is added to a column's values.
 
     Raises:
         PublishError: The files can't be read.
@@ -45,7 +47,7 @@ def load(
     if not data.files or not columns:
         return
     names = sql.columns_sql([column.name for column in columns])
-    query = values_sql([(column.name, column.type) for column in columns], rows_sql(table, data))
+    query = values_sql(columns, rows_sql(table, data), shifts)
     command = f"COPY {place_sql(place)} ({names}) FROM STDIN (FORMAT csv, FREEZE)"
     try:
         with connection.cursor().copy(command) as copy:

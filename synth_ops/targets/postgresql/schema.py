@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg import errors
-
 from synth_ops import sql
-from synth_ops.metadata import Check, Column, Metadata, Table
-from synth_ops.targets.constraints import enforceable_foreign_keys
+from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.targets.postgresql import declarations
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place, place_sql, relocate
 from synth_ops.targets.postgresql.types import declared, family
-
-logger = logging.getLogger(__name__)
 
 _LIVE_COLUMNS = """
 SELECT attname, format_type(atttypid, NULL), attgenerated <> '',
@@ -134,10 +129,10 @@ def impossible(table: Table, live: Sequence[LiveColumn]) -> bool:
     return any(each.needed and not each.generated and each.name not in table.column_names for each in live)
 
 
-def create(connection: Connection, plan: Plan) -> None:
+def create(connection: Connection, metadata: Metadata, plan: Plan) -> None:
     """Create one table in its home, with its defaults, CHECKs and sequences; keys come after the rows."""
     if plan.model is None:
-        connection.execute(f"CREATE TABLE {place_sql(plan.built)} ({', '.join(_columns(plan.table))})")
+        declarations.create(connection, metadata, plan.table, plan.built)
         return
     persistence = connection.execute("SELECT relpersistence FROM pg_class WHERE oid = %s", (plan.model,)).fetchall()
     unlogged = "UNLOGGED " if persistence[0][0] == "u" else ""
@@ -163,18 +158,13 @@ def create(connection: Connection, plan: Plan) -> None:
             )
 
 
-def add_keys(connection: Connection, plan: Plan, homes: Mapping[Place, str]) -> None:
-    """Primary and unique keys, and every index; then the CHECKs of the metadata."""
-    table = f"ALTER TABLE {place_sql(plan.built)} "
+def add_keys(connection: Connection, metadata: Metadata, plan: Plan, homes: Mapping[Place, str]) -> None:
+    """Primary and unique keys, and every index."""
     if plan.model is None:
-        for key in plan.table.keys:
-            word = "PRIMARY KEY" if key == plan.table.primary_key else "UNIQUE"
-            connection.execute(f"{table} ADD {word} ({sql.columns_sql(key)})")
-        for check in plan.table.checks:
-            _add_check(connection, plan, check)
+        declarations.add_keys(connection, metadata, plan.table, plan.built)
         return
     for (key,) in connection.execute(_KEYS, (plan.model,)).fetchall():
-        connection.execute(table + key)
+        connection.execute(f"ALTER TABLE {place_sql(plan.built)} {key}")
     for (index,) in connection.execute(_INDEXES, (plan.model,)).fetchall():
         connection.execute(relocate(index, homes))
 
@@ -185,22 +175,16 @@ def add_foreign_keys(connection: Connection, metadata: Metadata, plan: Plan, hom
     Args:
         homes: Where every table stands now, by the place where it goes live.
     """
-    table = f"ALTER TABLE {place_sql(plan.built)} "
     left_open: list[str] = []
     if plan.model is None:
-        places = {one.name: place_of(one) for one in metadata.tables}
-        for key in enforceable_foreign_keys(metadata, plan.table):
-            parent = places[key.parent]
-            reference = f"REFERENCES {place_sql(homes.get(parent, parent))} ({sql.columns_sql(key.parent_columns)})"
-            declaration = f"{table} ADD FOREIGN KEY ({sql.columns_sql(key.columns)}) {reference} NOT VALID"
-            _try(connection, declaration, f"table {plan.table.name}: foreign key ({', '.join(key.columns)})")
+        declarations.add_foreign_keys(connection, metadata, plan.table, plan.built, homes)
     else:
         schemas = {place: home for place, (home, _) in homes.items()}
         for name, definition in connection.execute(_FOREIGN_KEYS, (plan.model,)).fetchall():
             unproven = definition.endswith((" NOT VALID", " NOT ENFORCED"))
             left_open += [name] if unproven else []
             moved = relocate(definition, schemas) + ("" if unproven else " NOT VALID")
-            connection.execute(f"{table} ADD CONSTRAINT {sql.quote(name)} {moved}")
+            connection.execute(f"ALTER TABLE {place_sql(plan.built)} ADD CONSTRAINT {sql.quote(name)} {moved}")
     for (validate,) in connection.execute(_NOT_VALIDATED, (*plan.built, left_open)).fetchall():
         connection.execute(validate)
 
@@ -214,44 +198,6 @@ def set_sequences(connection: Connection, plan: Plan) -> None:
         connection.execute(
             f"SELECT setval({sql.literal(sequence)}::regclass, {within}) FROM {built} HAVING {last} IS NOT NULL"
         )
-
-
-def place_of(table: Table) -> Place:
-    """Schema and name in the target: the default schema's tables go live in `public`."""
-    name = table.path[-1]
-    return ("public" if len(table.path) == 1 or table.name == name else table.path[-2]), name
-
-
-def _columns(table: Table) -> Iterator[str]:
-    for column in table.columns:
-        required = " NOT NULL" if column.name in table.required else ""
-        yield f"{sql.quote(column.name)} {declared(column.type)}{required}"
-
-
-def _add_check(connection: Connection, plan: Plan, check: Check) -> None:
-    from sqlglot import parse_one
-    from sqlglot.errors import ErrorLevel, SqlglotError
-
-    what = f"table {plan.table.name}: CHECK on ({', '.join(check.columns)})"
-    try:
-        expression = parse_one(check.expression, read="duckdb").sql(
-            dialect="postgres", identify=True, unsupported_level=ErrorLevel.RAISE
-        )
-    except SqlglotError:
-        logger.info("%s can't be said in PostgreSQL; it holds nevertheless", what)
-        return
-    _try(connection, f"ALTER TABLE {place_sql(plan.built)} ADD CHECK ({expression})", what)
-
-
-def _try(connection: Connection, statement: str, what: str) -> None:
-    """Declare what was verified beforehand, unless PostgreSQL means something else by it."""
-    try:
-        with connection.transaction():
-            connection.execute(statement)
-    except (errors.SyntaxErrorOrAccessRuleViolation, errors.CheckViolation) as error:
-        if isinstance(error, errors.InsufficientPrivilege):
-            raise
-        logger.info("%s is not declared in PostgreSQL (%s); it holds nevertheless", what, error.sqlstate)
 
 
 def _same(connection: Connection, one: str, other: str) -> bool:

@@ -18,9 +18,9 @@ from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Orphans, Table
 from synth_ops.ports import Capability, ProgressListener, PublishRules
 from synth_ops.targets.constraints import enforceable_foreign_keys, verify
-from synth_ops.targets.postgresql import carry_over, guard, history, schema
+from synth_ops.targets.postgresql import carry_over, declarations, guard, history, schema, staying
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
-from synth_ops.targets.postgresql.definitions import Place, place_sql
+from synth_ops.targets.postgresql.definitions import Place, place_of, place_sql
 from synth_ops.targets.postgresql.draft import Draft, draft
 from synth_ops.targets.postgresql.history import History, Stored
 from synth_ops.targets.postgresql.loading import load
@@ -75,25 +75,22 @@ class PostgreSQLTarget:
             plan = draft(
                 connection, before, wanted, rules=self._rules, kept=self._kept(metadata), label=self._label, taken=taken
             )
-            new = Stored(
-                published=Published(
+            try:
+                rows = self._build(connection, metadata, plan, tables, tick)
+                published = Published(
                     number=plan.number,
                     copy=copy_id,
                     published_at=datetime.now(UTC).isoformat(timespec="seconds"),
                     previous=plan.previous,
-                    tables={table.name: tables[table.name].rows for table in wanted},
-                ),
-                homes=plan.homes,
-                rules=rules,
-            )
-            try:
-                self._build(connection, metadata, plan, tables, tick)
+                    tables=rows,
+                )
+                new = Stored(published=published, homes=plan.homes, rules=rules)
                 swap(connection, _change(before, plan, new), self._surroundings(self._kept(metadata)))
                 tick("swapped")
             finally:
                 self._collect(connection, keep)
             tick("old generations removed")
-        return new.published.generation(live=True)
+        return published.generation(live=True)
 
     def rollback(self) -> Generation:
         """Swap the generation before the live one back in; see `ports.Target`."""
@@ -152,21 +149,15 @@ class PostgreSQLTarget:
         plan: Draft,
         tables: Mapping[str, TableData],
         tick: Tick,
-    ) -> None:
-        """Make the new generation in its homes, whole: all but visible."""
+    ) -> dict[str, int]:
+        """Make the new generation in its homes, whole: all but visible. Returns the tables' numbers of rows."""
         history.create_homes(connection, plan.homes)
         self._at("homes made")
-        with sql.connect() as reader:
-            for each in plan.plans:
-                with explained(self._label, f"table {each.table.name!r}"), connection.transaction():
-                    schema.create(connection, each)
-                    self._at(f"table {each.table.name} created")
-                    load(connection, reader, each.built, each.table, each.columns, tables[each.table.name])
-                    self._at(f"table {each.table.name} loaded")
-                tick(f"table {each.table.name}")
+        declarations.create_types(connection, metadata)
+        rows = self._fill(connection, metadata, plan, tables, tick)
         for each in plan.plans:
             with explained(self._label, f"table {each.table.name!r}"):
-                schema.add_keys(connection, each, plan.homes)
+                schema.add_keys(connection, metadata, each, plan.homes)
             tick(f"keys of table {each.table.name}")
         built = {each.place: each.built for each in plan.plans}
         for each in plan.plans:
@@ -182,6 +173,32 @@ class PostgreSQLTarget:
             tick("analyzed")
             carry_over.owners_and_grants(connection, plan.plans)
         tick("staged")
+        return rows
+
+    def _fill(
+        self,
+        connection: Connection,
+        metadata: Metadata,
+        plan: Draft,
+        tables: Mapping[str, TableData],
+        tick: Tick,
+    ) -> dict[str, int]:
+        """Create the tables and load the rows: the copy's, and those of the target that stay."""
+        stays = staying.gather(connection, metadata, plan.plans, self._rules)
+        rows: dict[str, int] = {}
+        with sql.connect() as reader:
+            shifts = staying.shifts(connection, reader, metadata, tables, stays) if stays else {}
+            for each in plan.plans:
+                name = each.table.name
+                moved = {column: shift for (table, column), shift in shifts.items() if table == name}
+                with explained(self._label, f"table {name!r}"), connection.transaction():
+                    schema.create(connection, metadata, each)
+                    self._at(f"table {name} created")
+                    load(connection, reader, each.built, each.table, each.columns, tables[name], moved)
+                    self._at(f"table {name} loaded")
+                    rows[name] = tables[name].rows + staying.insert(connection, each, stays)
+                tick(f"table {name}")
+        return rows
 
     def _refuse_occupied(
         self, connection: Connection, into: Mapping[Place, str], standing: Mapping[Place, int]
@@ -233,7 +250,7 @@ class PostgreSQLTarget:
         )
 
     def _kept(self, metadata: Metadata) -> frozenset[Place]:
-        return frozenset(schema.place_of(table) for table in metadata.tables if table.name in self._rules.kept)
+        return frozenset(place_of(table) for table in metadata.tables if table.name in self._rules.kept)
 
 
 def _change(before: History, plan: Draft, new: Stored) -> Change:

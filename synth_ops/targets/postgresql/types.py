@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from synth_ops import sql
+from synth_ops.metadata import Column
 
 _DECLARED = {
     "BOOLEAN": "boolean",
@@ -127,12 +129,17 @@ def _array_sql(kind: str, value: str, depth: int = 0) -> str:
     return f"CASE WHEN {value} IS NOT NULL THEN '{{' || coalesce(array_to_string({elements}, ','), '') || '}}' END"
 
 
-def values_sql(columns: list[tuple[str, str]], rows: str) -> str:
+def values_sql(columns: Sequence[Column], rows: str, shifts: Mapping[str, int]) -> str:
     """A DuckDB query for rows as values for the CSV writer.
 
     Args:
-        columns: Name and DuckDB type of each.
         rows: A table expression.
+        shifts: How much is added to a column's values.
     """
-    values = ", ".join(f"{text_sql(kind, sql.quote(name))} AS {sql.quote(name)}" for name, kind in columns)
+    values = ", ".join(_value_sql(column, shifts.get(column.name, 0)) for column in columns)
     return f"SELECT {values} FROM {rows}"
+
+
+def _value_sql(column: Column, shift: int) -> str:
+    name = sql.quote(column.name)
+    return f"{f'CAST({name} AS BIGINT) + {shift}' if shift else text_sql(column.type, name)} AS {name}"

@@ -1,0 +1,159 @@
+"""Whole databases from one PostgreSQL to another: the target's schema is the source's, and it enforces it itself."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+import yaml
+
+from synth_ops.artifact_io import read_snapshot
+from synth_ops.recipe import parse_recipe
+from synth_ops.run import run_step
+from synth_ops.store import Store
+from synth_ops.testing.contracts import unheard
+
+SCHEMA = {
+    "columns": """
+        SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+            a.attidentity::text, a.attgenerated::text,
+            CASE WHEN a.attgenerated = '' THEN '' ELSE pg_get_expr(d.adbin, d.adrelid) END
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
+        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname IN ('public', 'hr')
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attnum > 0""",
+    "keys": """
+        SELECT conrelid::regclass::text, contype::text, regexp_replace(pg_get_constraintdef(k.oid), '\\s+', ' ', 'g'),
+            convalidated
+        FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace AND n.nspname IN ('public', 'hr')
+        WHERE contype IN ('p', 'u', 'f')""",
+    "types": """
+        SELECT t.typname, array_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_type t
+        JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.typname""",
+    "comments": """
+        SELECT d.objoid::regclass::text, d.objsubid > 0, d.description FROM pg_description d
+        JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass AND c.relkind = 'r'
+        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname IN ('public', 'hr')""",
+}
+
+
+def schema(url):
+    found = {}
+    with psycopg.connect(url) as connection:
+        for what, query in SCHEMA.items():
+            found[what] = sorted(map(repr, connection.execute(query).fetchall()))
+        names = connection.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'hr')"
+        ).fetchall()
+        for (name,) in names:
+            query = f"SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM {name} t"
+            found[name] = connection.execute(query).fetchall()
+    return found
+
+
+def publish_as_it_is(source_url, database, folder):
+    """The snapshot itself, without a generator in between."""
+    recipe = parse_recipe({"source": source_url, "target": database.url}).at(folder)
+    store = Store(folder / "store")
+    snapshot = read_snapshot(store, run_step(recipe, "snapshot", store=store).ref)
+    return database.target().publish(
+        snapshot.metadata, snapshot.tables, copy_id=snapshot.ref.id, keep=2, progress=unheard
+    )
+
+
+@pytest.mark.parametrize("name", ["chinook", "employees", "lahman", "northwind", "sakila", "synthea_small"])
+def test_a_data_set_is_the_same_in_the_target(postgres_server, marked, real_data, datasets, tmp_path, name):
+    with postgres_server.database() as source:
+        url = postgres_server.url(source)
+        datasets.load_postgresql(real_data / name, url)
+        generation = publish_as_it_is(url, marked, tmp_path)
+        before, after = schema(url), schema(marked.url)
+    assert generation.number == 1
+    assert len(generation.tables) > 4
+    for what, found in before.items():
+        assert after[what] == found, what
+
+
+HARD = """
+CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'a, b'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE SCHEMA hr; CREATE TYPE hr.level AS ENUM ('low', 'high');
+CREATE TABLE hr."Order" ("select" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, level hr.level[]);
+CREATE TABLE "a""; drop table x; --" (
+    id serial PRIMARY KEY, mood mood NOT NULL DEFAULT 'sad', amount numeric(12, 3), tags text[], big positive,
+    "when" timestamptz(3), span interval, raw bytea, doc jsonb, one uuid UNIQUE, part varchar(7), fixed char(3),
+    boss integer REFERENCES "a""; drop table x; --" ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
+    placed bigint REFERENCES hr."Order" ON UPDATE CASCADE, grid integer[][], flag boolean, day date, at time,
+    half numeric GENERATED ALWAYS AS (amount / 2) STORED, CHECK (amount < 1000), UNIQUE (part, fixed)
+);
+COMMENT ON TABLE hr."Order" IS 'it''s an order'; COMMENT ON COLUMN hr."Order".level IS '%s; --';
+CREATE INDEX "by %s; tags" ON "a""; drop table x; --" USING gin (tags);
+CREATE UNIQUE INDEX by_part ON "a""; drop table x; --" (lower(part)) WHERE amount > 5;
+INSERT INTO hr."Order" (level) VALUES ('{low,high}'), (NULL), ('{}');
+INSERT INTO "a""; drop table x; --"
+    (mood, amount, tags, big, "when", span, raw, doc, one, part, fixed, boss, placed, grid, flag, day, at)
+SELECT 'a, b', n * 1.001, ARRAY['x', NULL, '"q\\'], n, timestamptz '2020-01-01 12:00:00.123+02', interval '1 month 3 h',
+    '\\x00ff', '{"a": [1, "ü"]}', gen_random_uuid(), 'p' || n, 'f', greatest(1, n - 1), 1 + n % 3,
+    CASE WHEN n % 2 = 0 THEN '{{1,2},{3,NULL}}'::integer[] END, n % 2 = 0, '2020-02-29', '23:59:59.5'
+FROM generate_series(1, 50) n;
+INSERT INTO "a""; drop table x; --" (mood) VALUES ('it''s ok');
+"""
+
+
+def test_hard_names_and_types_are_the_same_in_the_target(postgres_server, marked, tmp_path):
+    with postgres_server.database() as source:
+        postgres_server.execute(HARD, database=source)
+        url = postgres_server.url(source)
+        publish_as_it_is(url, marked, tmp_path)
+        before, after = schema(url), schema(marked.url)
+        indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname IN ('public', 'hr') AND indexname ~ '^by'"
+        with psycopg.connect(url) as connection:
+            assert sorted(marked.rows(indexes)) == sorted(connection.execute(indexes).fetchall())
+    for what, found in before.items():
+        assert after[what] == found, what
+    marked.execute("""INSERT INTO "a""; drop table x; --" DEFAULT VALUES""")
+    assert marked.rows("""SELECT max(id), min(mood) FROM "a""; drop table x; --" """) == [(52, "sad")]
+    with pytest.raises(psycopg.errors.CheckViolation):
+        marked.execute("""INSERT INTO "a""; drop table x; --" (amount) VALUES (1000)""")
+
+
+SHOP = """
+CREATE TYPE size AS ENUM ('s', 'm', 'l');
+CREATE TABLE customers (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, email text UNIQUE);
+CREATE TABLE orders (id serial PRIMARY KEY, customer integer NOT NULL REFERENCES customers, size size, tags text[],
+    placed timestamptz, amount numeric(8, 2) CHECK (amount >= 0));
+INSERT INTO customers (name, email) SELECT 'Ada ' || n, 'ada' || n || '@example.org' FROM generate_series(1, 200) n;
+INSERT INTO orders (customer, size, tags, placed, amount)
+SELECT 1 + n % 200, (ARRAY['s', 'm', 'l'])[1 + n % 3]::size, ARRAY['t' || n % 4], now() - n * interval '1 h', n % 90
+FROM generate_series(1, 800) n;
+"""
+
+
+def test_the_command_line_marks_runs_and_rolls_back(postgres_server, postgres_database, shell, tmp_path):
+    with postgres_server.database() as source:
+        postgres_server.execute(SHOP, database=source)
+        url = postgres_server.url(postgres_database)
+        written = {"source": postgres_server.url(source), "target": url, "tables": {"customers": {"subject": True}}}
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(written))
+        refused = shell("run", recipe)
+        assert refused.code == 4
+        assert "synth-ops target init" in refused.err
+        wrong = shell("target", "init", recipe, "--environment", "staging", "--confirm", "another")
+        assert wrong.code == 4
+        production = shell("target", "init", recipe, "--environment", "eu-prod", "--confirm", postgres_database)
+        assert production.code == 4
+        marked = shell("target", "init", recipe, "--environment", "staging", "--confirm", postgres_database)
+        assert (marked.code, postgres_database in marked.out) == (0, True)
+        for seed in ("1", "2"):
+            finished = shell("run", recipe, "--seed", seed)
+            assert finished.code == 0, finished.err
+        assert "published generation 2" in finished.out
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM orders JOIN customers c ON c.id = customer").fetchone() == (
+                800,
+            )
+            kinds = "SELECT pg_typeof(size)::text, pg_typeof(tags)::text FROM orders LIMIT 1"
+            assert connection.execute(kinds).fetchone() == ("size", "text[]")
+        assert shell("rollback", recipe).code == 0
+        same = tmp_path / "same.yaml"
+        same.write_text(yaml.safe_dump({"source": f"{url}&user=synth", "target": url}))
+        itself = shell("run", same)
+        assert (itself.code, "is the source" in itself.err) == (4, True)
