@@ -103,6 +103,28 @@ def test_only_codes_that_were_seen_are_drawn():
     assert set(block.draw([strange], 3000, generator())) <= {1, 5, 8}
 
 
+def test_leaves_are_small_only_where_rows_agree():
+    group = generator(7).integers(0, 100, ROWS)
+    noise = generator(8).integers(0, 100, ROWS)
+    told = fit_block(variable(group), [variable(group), variable(noise)], BlockSettings(), generator())
+    free = fit_block(variable(noise), [variable(group)], BlockSettings(), generator())
+    assert (told.tree.feature < 0).sum() >= 100
+    assert (free.tree.feature < 0).sum() < 20
+
+
+def test_a_leaf_is_believed_where_its_rows_agree():
+    """Of two leaves of the same size, the one whose rows all differ leaves more to its ancestors."""
+    side = np.repeat([0, 1], 1000)
+    codes = np.where(side == 0, 5, 10 + np.arange(2000) % 200)
+    block = fit_block(variable(codes, ordered=True), [variable(side)], BlockSettings(penalty=1.0), generator())
+    agreeing, differing = (
+        block.backoff[block.histogram_of[block.tree.apply(np.full((1, 1), code, np.uint8))[0]]]
+        for code in block.bins[[0, 1]]
+    )
+    assert agreeing < 0.01
+    assert differing > 0.1
+
+
 def test_a_block_remembers_no_more_than_counts_in_leaves():
     codes = generator(7).integers(0, 50, 3000)
     settings_ = BlockSettings(min_leaf=100)

@@ -7,11 +7,13 @@ only in codecs, and only where at least k subjects share them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synth_ops.artifact_io import join_parts
 from synth_ops.artifacts import Snapshot, TableData
+from synth_ops.errors import RecipeError
 from synth_ops.metadata import Metadata
 from synth_ops.ports import ProgressListener
 
@@ -20,19 +22,52 @@ if TYPE_CHECKING:
     from synth_ops.generators.relational_trees.sampling import Sampler
 
 
+class Privacy(StrEnum):
+    """Where on the curve of fidelity against privacy a model stands."""
+
+    STANDARD = "standard"
+    """As near to the source as can be while attackers are still about where a fresh sample would leave them."""
+    STRICT = "strict"
+    """Further from every single row, and a little from the source."""
+
+
+_SETTINGS: Mapping[Privacy, Mapping[str, float]] = {
+    Privacy.STANDARD: {"min_leaf": 20, "alpha": 1.5, "penalty": 6.0},
+    Privacy.STRICT: {"min_leaf": 40, "alpha": 3.0, "penalty": 12.0},
+}
+
+
 class RelationalTrees:
     """Learns any relational schema on a CPU.
 
     Args:
-        min_leaf: The fewest rows in a leaf: more is more private, fewer nearer to the source.
-        alpha: Weight of a leaf's ancestors, in rows.
+        privacy: `standard`, or `strict`: further from every single row, and a little from the source.
+        min_leaf, alpha, penalty: Instead of what `privacy` says; see `block.BlockSettings`.
         shard_cells: How large a shard may be, in rows by columns: what is drawn at a time, in about 40 bytes a cell.
+
+    Raises:
+        RecipeError: There is no such privacy.
     """
 
-    version = "1"
+    version = "2"
 
-    def __init__(self, *, min_leaf: int = 50, alpha: float = 50.0, shard_cells: int = 8_000_000) -> None:
-        self._min_leaf, self._alpha, self._shard_cells = min_leaf, alpha, shard_cells
+    def __init__(
+        self,
+        *,
+        privacy: str = Privacy.STANDARD,
+        min_leaf: int | None = None,
+        alpha: float | None = None,
+        penalty: float | None = None,
+        shard_cells: int = 8_000_000,
+    ) -> None:
+        if privacy not in list(Privacy):
+            raise RecipeError(f"generator 'relational_trees' has no privacy {privacy!r}", f"use {' or '.join(Privacy)}")
+        chosen = {"min_leaf": min_leaf, "alpha": alpha, "penalty": penalty}
+        self._settings: dict[str, Any] = {
+            **_SETTINGS[Privacy(privacy)],
+            **{name: value for name, value in chosen.items() if value is not None},
+        }
+        self._shard_cells = shard_cells
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn from a snapshot and write arrays and JSON into `folder`."""
@@ -40,8 +75,7 @@ class RelationalTrees:
         from synth_ops.generators.relational_trees.learning.snapshot import learn
         from synth_ops.generators.relational_trees.model import save
 
-        settings = BlockSettings(min_leaf=self._min_leaf, alpha=self._alpha)
-        save(learn(snapshot, settings, progress), folder)
+        save(learn(snapshot, BlockSettings(**self._settings), progress), folder)
 
     def load(self, folder: Path, metadata: Metadata) -> FittedTrees:
         """Load what `fit` wrote."""

@@ -37,14 +37,17 @@ class BlockSettings:
 
     Attributes:
         min_leaf: The fewest rows in a leaf.
-        alpha: Weight of a leaf's ancestors, in rows (Dirichlet).
-        penalty: See `tree.grow`.
+        alpha: Weight of a leaf's ancestors, in rows for each code that the leaf has seen (Witten and Bell, 1991): where
+            all rows agree the leaf is believed, where each row differs its ancestors are.
+        penalty: How many times a node's own variance a split must explain (see `tree.grow`; chance explains it once).
+            This, not the size of leaves, keeps trees from learning rows by heart: a leaf may be small where its rows
+            agree, and stays large where they don't.
         grow_rows: At most so many rows, drawn at random, grow the tree; all rows fill its leaves.
     """
 
-    min_leaf: int = 50
-    alpha: float = 50.0
-    penalty: float = 1.0
+    min_leaf: int = 20
+    alpha: float = 1.5
+    penalty: float = 6.0
     grow_rows: int = 200_000
 
 
@@ -227,7 +230,8 @@ def _with_histograms(
     before = np.concatenate([[0], running])[starts[:-1]]
     totals = np.diff(np.concatenate([[0], running])[starts])
     next_histogram = _next_histograms(tree, histogram_nodes, histogram_of)
-    backoff = np.where(next_histogram >= 0, alpha / (totals + alpha), 0.0).astype(np.float32)
+    weight = alpha * sizes
+    backoff = np.where(next_histogram >= 0, weight / (totals + weight), 0.0).astype(np.float32)
     return Block(
         tree=tree,
         bins=bins,
