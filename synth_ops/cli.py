@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from synth_ops import __version__
-from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence
 from synth_ops.errors import ArtifactError, GateFailedError, RecipeError, SynthOpsError, unforeseen
 from synth_ops.location import parse_location
 from synth_ops.plan import STEPS
@@ -284,6 +284,9 @@ def report(
     file: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write there, not to standard output; html: report.html.")
     ] = None,
+    data_docs: Annotated[
+        Path | None, typer.Option("--data-docs", help="Write Great Expectations' Data Docs into this empty folder.")
+    ] = None,
 ) -> None:
     """Show the latest gate report: the verdict, what failed, where the page is; or write it in another form."""
     from synth_ops.report import render_html, render_json, render_markdown
@@ -299,6 +302,9 @@ def report(
         ]
         _print_json({"verdict": found.verdict, "copy": found.copy.id, "report": str(found.html), "failed": names})
         return
+    if data_docs:
+        _write_data_docs([outcome.evidence for outcome in found.outcomes], data_docs)
+        return
     if form is not ReportFormat.TEXT:
         render = {"html": render_html, "json": render_json, "markdown": render_markdown}[form.value]
         written = file or (Path("report.html") if form is ReportFormat.HTML else None)
@@ -310,6 +316,20 @@ def report(
             f"  {evidence.severity:<8} {evidence.check} {evidence.subject}: {evidence.value:.4g}", markup=False
         )
     output.print(str(found.html), markup=False)
+
+
+def _write_data_docs(evidence: Sequence[Evidence], folder: Path) -> None:
+    from synth_ops.checks.engine import write_data_docs
+    from synth_ops.terminal import output
+
+    try:
+        folder.mkdir(exist_ok=True)
+        full = any(folder.iterdir())
+    except OSError as error:
+        raise RecipeError(f"can't write to {folder}: {error.strerror}", "choose another --data-docs") from None
+    if full:
+        raise RecipeError(f"the folder {folder} is not empty", "choose another --data-docs, or remove it")
+    output.print(f"wrote {write_data_docs(evidence, folder)}", markup=False)
 
 
 def _write_text(text: str, file: Path | None) -> None:

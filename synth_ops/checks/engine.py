@@ -6,11 +6,13 @@ Nothing of Great Expectations leaves this module: its results, logs and exceptio
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth_ops.artifacts import Evidence, Outcome, Severity
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _INDEX = "synth_ops_index"
+_SITE = "synth_ops"
 _SHOWN_PROBLEMS = 3
 
 
@@ -33,20 +36,9 @@ def judge(evidence: Sequence[Evidence]) -> list[Outcome]:
     """
     if not evidence:
         return []
-    import pandas as pd
-
     names = _column_names(evidence)
-    values = [_finite(each.value) for each in evidence]
-    frame = pd.DataFrame([values], columns=names, dtype="float64")
-    limited = {name: each for name, each in zip(names, evidence, strict=True) if _has_limit(each)}
-    expectations = [
-        {
-            "type": "expect_column_max_to_be_between",
-            "kwargs": {"column": name, "min_value": each.minimum, "max_value": each.maximum},
-            "severity": each.severity.value,
-        }
-        for name, each in limited.items()
-    ]
+    frame = _one_row(names, evidence)
+    expectations = _expectations(names, evidence)
     passed = set()
     if expectations:
         for result in _validate(frame, expectations, {"result_format": "BOOLEAN_ONLY"}):
@@ -82,6 +74,48 @@ def run_suite(
         _suite_evidence(each, by_index.get(number), table=table, n=len(rows), detail=detail)
         for number, each in enumerate(expectations)
     ]
+
+
+def write_data_docs(evidence: Sequence[Evidence], folder: Path) -> Path:
+    """Write Great Expectations' own Data Docs on evidence: a site with a page a family of checks.
+
+    It shows what the evidence holds, names and numbers, and no cell of any table.
+
+    Args:
+        evidence: As it was judged.
+        folder: Where to; made if need be.
+
+    Returns:
+        The site's index.
+    """
+    groups: dict[str, list[Evidence]] = {}
+    for each in evidence:
+        groups.setdefault(each.check.partition(".")[0], []).append(each)
+    with _quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+        import great_expectations as gx
+        from great_expectations.checkpoint.actions import UpdateDataDocsAction
+
+        context = gx.get_context(mode="ephemeral")
+        context.enable_analytics(False)
+        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute())}
+        index = {"class_name": "DefaultSiteIndexBuilder"}
+        site: Any = {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index}
+        context.add_data_docs_site(site_name=_SITE, site_config=site)
+        source = context.data_sources.add_pandas("evidence")
+        for name, group in groups.items():
+            names = _column_names(group)
+            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=_expectations(names, group)))
+            data = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("copy")
+            validation = gx.ValidationDefinition(name=name, data=data, suite=suite)
+            context.checkpoints.add(
+                gx.Checkpoint(
+                    name=name,
+                    validation_definitions=[context.validation_definitions.add(validation)],
+                    actions=[UpdateDataDocsAction(name="docs", site_names=[_SITE])],
+                    result_format={"result_format": "SUMMARY", "partial_unexpected_count": 0},
+                )
+            ).run(batch_parameters={"dataframe": _one_row(names, group)})
+    return folder / "index.html"
 
 
 def refuse_malformed(expectations: Sequence[Mapping[str, Any]], *, where: str) -> None:
@@ -199,6 +233,25 @@ def _reason(error: Exception) -> str:
         return "it does not take these arguments"
     problems = [f"{'.'.join(map(str, item['loc']))} ({item['type']})" for item in listed()]
     return "wrong arguments: " + ", ".join(problems[:_SHOWN_PROBLEMS])
+
+
+def _one_row(names: Sequence[str], evidence: Sequence[Evidence]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([[_finite(each.value) for each in evidence]], columns=list(names), dtype="float64")
+
+
+def _expectations(names: Sequence[str], evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """What each number of the row must be, where it has a limit."""
+    return [
+        {
+            "type": "expect_column_max_to_be_between",
+            "kwargs": {"column": name, "min_value": each.minimum, "max_value": each.maximum},
+            "severity": each.severity.value,
+        }
+        for name, each in zip(names, evidence, strict=True)
+        if _has_limit(each)
+    ]
 
 
 def _column_names(evidence: Sequence[Evidence]) -> list[str]:

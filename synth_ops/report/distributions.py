@@ -131,19 +131,21 @@ def _distribution(
 
 def _shares_of_nulls(connection: duckdb.DuckDBPyConnection, table: Table, side: str) -> list[float]:
     """By column; NaN without rows, 0 where those who have none, or those who have a value, are too few to be told."""
-    counts = [
-        f"count({name}), count(DISTINCT {sql.SUBJECT}) FILTER (WHERE {name} IS NULL), "
-        f"count(DISTINCT {sql.SUBJECT}) FILTER (WHERE {name} IS NOT NULL)"
-        for name in map(sql.quote, table.column_names)
-    ]
-    total, *found = _row(connection, f"SELECT count(*), {', '.join(counts)} FROM {side}")
+    names = [sql.quote(name) for name in table.column_names]
+    total, *known = _row(connection, f"SELECT count(*), {', '.join(f'count({name})' for name in names)} FROM {side}")
     if not total:
-        return [math.nan] * len(table.columns)
-    shares = []
-    for known, without, owners in zip(found[::3], found[1::3], found[2::3], strict=True):
-        told = side == COPY or (without >= K_SUBJECTS and (owners >= K_SUBJECTS or not owners))
-        shares.append(1 - known / total if told else 0.0)
-    return shares
+        return [math.nan] * len(names)
+    mixed = [name for name, count in zip(names, known, strict=True) if 0 < count < total] if side == REAL else []
+    told = set(names)
+    if mixed:
+        owners = f"count(DISTINCT {sql.SUBJECT}) FILTER"
+        enough = ", ".join(
+            f"least({owners} (WHERE {name} IS NULL), {owners} (WHERE {name} IS NOT NULL)) >= {K_SUBJECTS}"
+            for name in mixed
+        )
+        found = zip(mixed, _row(connection, f"SELECT {enough} FROM {side}"), strict=True)
+        told -= {name for name, is_enough in found if not is_enough}
+    return [1 - count / total if name in told else 0.0 for name, count in zip(names, known, strict=True)]
 
 
 def _with_categories(connection: duckdb.DuckDBPyConnection, plain: Distribution, *, labels: bool) -> Distribution:

@@ -66,9 +66,10 @@ class Family:
         return sum(finding.status == "warning" for finding in self.findings)
 
     @property
-    def nearest(self) -> Finding | None:
-        """What uses most of its limit, where limits leave room."""
-        return next((finding for finding in self.findings if not finding.exact), None)
+    def headline(self) -> Finding | None:
+        """The first that does not pass, or what uses most of its limit, where limits leave room."""
+        failing = self.findings[:1] if self.blocked or self.warned else []
+        return next(iter([*failing, *(finding for finding in self.findings if not finding.exact)]), None)
 
     @property
     def closest(self) -> Sequence[Finding]:

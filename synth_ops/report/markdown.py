@@ -42,7 +42,7 @@ def _lines(document: Document, context: Context) -> Iterator[str]:
         if len(blocking) > _SHOWN:
             yield f"- and {len(blocking) - _SHOWN:,} more"
     yield ""
-    yield "| | result | nearest to its limit |"
+    yield "| | result | first, or nearest to its limit |"
     yield "|---|---|---|"
     yield from (_family(family) for family in families(document, every))
     moved = alerts(context.nights, night_scores(document["outcomes"]), context.drop)
@@ -73,7 +73,7 @@ def _published(document: Document, context: Context) -> str:
 
 def _reason(finding: Finding) -> str:
     measured = f"{finding.value} ({finding.limit})"
-    return f"- **{_plain(finding.title)}**, {_plain(finding.subject)}: {measured}. {_plain(finding.way_out)}"
+    return f"- **{_plain(finding.title)}**, {_plain(finding.subject)}: {measured}. {finding.way_out}"
 
 
 def _family(family: Family) -> str:
@@ -83,9 +83,9 @@ def _family(family: Family) -> str:
         result = f"\u26a0\ufe0f {family.warned:,} of {len(family.findings):,} warn"
     else:
         result = f"\u2705 {len(family.findings):,} passed"
-    near = family.nearest
-    nearest = f"{_plain(near.title)}, {_plain(near.subject)}: {near.value}, {near.limit}" if near else ""
-    return f"| {_plain(family.question)} | {result} | {nearest} |"
+    near = family.headline
+    shown = f"{_plain(near.title)}, {_plain(near.subject)}: {near.value}, {near.limit}" if near else ""
+    return f"| {_plain(family.question)} | {result} | {shown} |"
 
 
 def _plain(text: str) -> str:

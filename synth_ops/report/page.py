@@ -11,6 +11,7 @@ from typing import Any
 
 from synth_ops.report import scores, words
 from synth_ops.report.context import Context
+from synth_ops.report.document import family
 from synth_ops.report.findings import Document, Finding, families, findings
 from synth_ops.report.tables import TablePart, tables
 from synth_ops.report.trend import lines
@@ -85,7 +86,13 @@ def _templates() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(moment=_moment, counted=_counted, lower_first=lambda text: text[:1].lower() + text[1:])
+    environment.filters.update(
+        moment=_moment,
+        counted=_counted,
+        code=_code,
+        several=_several,
+        lower_first=lambda text: text[:1].lower() + text[1:],
+    )
     return environment
 
 
@@ -110,6 +117,8 @@ def _reasons(every: Sequence[Finding]) -> list[_Reason]:
     for finding in every:
         if finding.status == "blocks":
             groups[finding.check].append(finding)
+    asked = list(words.FAMILIES)
+    first = sorted(groups, key=lambda check: asked.index(family(check)) if family(check) in asked else len(asked))
     return [
         _Reason(
             check=check,
@@ -119,7 +128,7 @@ def _reasons(every: Sequence[Finding]) -> list[_Reason]:
             detail=group[0].detail if len(group) == 1 else "",
             way_out=group[0].way_out,
         )
-        for check, group in groups.items()
+        for check, group in ((check, groups[check]) for check in first)
     ]
 
 
@@ -133,6 +142,25 @@ def _alert(alert: Mapping[str, Any]) -> dict[str, str]:
 
 def _counted(every: Sequence[Finding]) -> list[tuple[str, int]]:
     return list(Counter(finding.title for finding in every).items())
+
+
+def _several(count: int, name: str) -> str:
+    """A count of things.
+
+    >>> _several(1, "row"), _several(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _code(text: str) -> Any:
+    """Text whose parts in backticks are set as code."""
+    from markupsafe import Markup
+
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
 
 
 def _moment(iso: str) -> str:

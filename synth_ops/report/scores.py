@@ -46,12 +46,13 @@ def used(evidence: Mapping[str, Any]) -> float:
 def night_scores(outcomes: Judged) -> dict[str, dict[str, float]]:
     """By check: the mean value, the mean limit and how much of it is used, over everything it was measured on.
 
-    Checks that allow nothing at all are left out: they pass, or the night fails.
+    Left out are checks that allow nothing at all, which pass or fail the night, and bands around a size of the source.
     """
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for outcome in outcomes:
         evidence = outcome["evidence"]
-        if math.isfinite(float(evidence["value"])) and not is_exact(evidence):
+        is_band = evidence["minimum"] is not None and evidence["maximum"] is not None
+        if math.isfinite(float(evidence["value"])) and not is_exact(evidence) and not is_band:
             groups[evidence["check"], evidence["severity"]].append(evidence)
     worst = {check: group for (check, _), group in sorted(groups.items(), reverse=True)}  # critical limits go first
     return {check: _score(group) for check, group in sorted(worst.items())}

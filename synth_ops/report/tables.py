@@ -176,7 +176,9 @@ def _cardinality(table: str, found: Mapping[str, Any], own: Mapping[tuple[str, s
         copy="",
         low="",
         high="",
-        bars=_bars(list(zip(found["children"], found["source"], found["copy"], strict=True))),
+        bars=_bars(
+            [bar for bar in zip(found["children"], found["source"], found["copy"], strict=True) if any(bar[1:])]
+        ),
         note="",
         nulls=f"likeness {likeness.value}, {likeness.limit}" if likeness else "",
         summary=f"Rows of {table} per {found['parent']}, real and copy",

@@ -16,6 +16,10 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
         "Does it give anyone away?",
         "What of real people could be seen in the copy, in counts and shares, on all rows where a line says no other.",
     ),
+    "integrity": (
+        "Do keys and constraints hold?",
+        "Every key, reference and constraint of the source, counted over all rows of the copy.",
+    ),
     "fidelity": (
         "Does it look like production?",
         "Distances between source and copy, on up to 100,000 rows of each; limits allow for their sampling noise.",
@@ -27,10 +31,6 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "efficacy": (
         "Is it good for training?",
         "Models trained on the copy, tested on real rows that were held out, beside models trained on real rows.",
-    ),
-    "integrity": (
-        "Do keys and constraints hold?",
-        "Every key, reference and constraint of the source, counted over all rows of the copy.",
     ),
     "suite": ("Do your own suites pass?", "Your Great Expectations suites, run on the copy."),
 }
@@ -157,7 +157,8 @@ def limits(evidence: Evidence, softer: Evidence | None) -> str:
     >>> limits({"minimum": None, "maximum": 0.2}, {"minimum": None, "maximum": 0.1})
     'at most 0.1; at most 0.2 or it blocks'
     """
-    return f"{limit(softer)}; {limit(evidence)} or it blocks" if softer else limit(evidence)
+    block = limit(evidence)
+    return f"{limit(softer)}; {block} or it blocks" if softer and limit(softer) != block else block
 
 
 def basis(name: str) -> str:

@@ -99,6 +99,20 @@ def test_every_form_can_be_had(second_night, cli, tmp_path, monkeypatch):
     assert "can't write nowhere/x.html" in refused.err
 
 
+def test_data_docs_hold_the_evidence_and_no_value(second_night, cli, tmp_path):
+    finished = cli("report", second_night.recipe, "--data-docs", tmp_path / "docs")
+    assert finished.out == f"wrote {tmp_path / 'docs' / 'index.html'}\n"
+    assert finished.err == ""
+    pages = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "docs").rglob("*.html")}
+    assert {"index.html", "privacy.html", "integrity.html", "fidelity.html"} <= pages.keys()
+    text = "".join(pages.values())
+    assert "fidelity.mean_column_distance[customers]" in text
+    assert not any(value in text for value in (second_night.canary, "Oslo", "Lyon"))
+    refused = cli("report", second_night.recipe, "--data-docs", tmp_path / "docs")
+    assert refused.code == 2
+    assert "is not empty" in refused.err
+
+
 def test_a_failed_night_says_why_in_every_form(shop, cli):
     shop.change(gate={"thresholds": {"fidelity.mean_column_distance": -1.0}})
     assert cli("run", shop.recipe).code == 3

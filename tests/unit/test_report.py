@@ -215,7 +215,7 @@ def test_a_number_with_a_limit_to_warn_and_one_to_block_is_one_line(tmp_path):
     softer = dataclasses.replace(evidence, maximum=0.1, severity=Severity.WARNING)
     outcomes = [Outcome(evidence=evidence, passed=True), Outcome(evidence=softer, passed=False)]
     html, numbers = written(tmp_path / "r", check_context(tmp_path), outcomes)
-    assert "1 measurements, none of which blocks; 1 to look at" in html
+    assert "1 measurement, none of which blocks; 1 to look at" in html
     assert "at most 0.1; at most 0.2 or it blocks" in html
     assert len(json.loads(numbers)["outcomes"]) == 2
 
