@@ -187,6 +187,12 @@ class MarkedDatabase:
             return connection.execute(query).fetchall()
 
 
+@pytest.fixture(scope="session")
+def marked_database():
+    """Mark a database on a server: `marked_database(server, name, folder)`."""
+    return MarkedDatabase
+
+
 @pytest.fixture
 def marked(postgres_server, postgres_database, tmp_path):
     """A fresh PostgreSQL database that may be published to."""

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
-from synth_ops.ports import PublishRules
+from synth_ops.ports import Fixtures, PublishRules
 from synth_ops.testing.contracts import MARKED, marked, unheard
 
 LONG = bool(os.environ.get("SYNTH_OPS_LONG"))
@@ -349,11 +349,13 @@ def test_a_generation_that_somebody_reads_is_removed_later(marked, tmp_path):
 
 def test_transactions_see_what_the_readme_says(marked, tmp_path):
     publish(marked, tmp_path, 1)
-    query = "SELECT max(publication), count(*) FROM public.first"
+    marked.execute("INSERT INTO first VALUES (1000, 1000)")
+    query = "SELECT count(*), count(*) FILTER (WHERE publication = 2) FROM public.first"
+    rules = PublishRules(fixtures={"first": Fixtures(where="publication = 1000")})
     with psycopg.connect(marked.url) as committed, psycopg.connect(marked.url) as repeatable:
         repeatable.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         repeatable.execute("SELECT 1")
         committed.execute("SELECT 1")
-        publish(marked, tmp_path, 2)
-        assert committed.execute(query).fetchone() == (2, 200)
-        assert repeatable.execute(query).fetchone() == (2, 200), "frozen rows: the new generation, whole"
+        publish(marked, tmp_path, 2, rules=rules)
+        assert committed.execute(query).fetchone() == (201, 200)
+        assert repeatable.execute(query).fetchone() == (200, 200), "the copy's frozen rows, and those alone"

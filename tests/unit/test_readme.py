@@ -45,7 +45,9 @@ def test_the_two_lines_are_found(repository):
 
 
 def test_the_recipe_is_one(readme):
-    (block,) = blocks(readme, "yaml")
+    block, *others = blocks(readme, "yaml")
+    for other in others:
+        parse_recipe(yaml.safe_load(other))
     recipe = parse_recipe(yaml.safe_load(block))
     assert set(yaml.safe_load(block)) >= {"source", "target", "tables", "gate", "publish"}
     known = {name for kind in names(PluginKind.CHECK) for name in load(PluginKind.CHECK, kind).thresholds}
@@ -55,7 +57,7 @@ def test_the_recipe_is_one(readme):
 
 
 def test_the_defaults_that_the_recipe_shows_are_the_defaults(readme):
-    (block,) = blocks(readme, "yaml")
+    block, *_ = blocks(readme, "yaml")
     shown, default = parse_recipe(yaml.safe_load(block)), Recipe(source="a.duckdb", target="b.duckdb")
     for name in ("seed", "scale", "publish", "generator"):
         assert getattr(shown, name) == getattr(default, name)

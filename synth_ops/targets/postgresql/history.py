@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from psycopg import errors
 
 from synth_ops import sql
-from synth_ops.errors import TargetUnavailableError
+from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.targets.postgresql.connection import WAIT_AND_RETRY, Connection
 from synth_ops.targets.postgresql.definitions import Place, place_sql
 from synth_ops.targets.publication import Published
@@ -163,20 +163,31 @@ def publishing(connection: Connection, label: str) -> Iterator[None]:
             raise TargetUnavailableError(f"another run is publishing to {label}", "try again when it is done")
         time.sleep(_POLL_S)
     try:
+        refuse_pooler(connection, label)
+        refuse_pooler(connection, label)  # a pool of two takes turns
         yield
     finally:
         if not connection.closed and not connection.broken:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", _PUBLISHING)
 
 
-def is_publisher(connection: Connection) -> bool:
-    """Whether the lock is this very server process's; behind a pooler in transaction mode it need not be."""
+def refuse_pooler(connection: Connection, label: str) -> None:
+    """Refuse to go on where the lock is not this server process's any more, nor its settings ours.
+
+    Raises:
+        PublishRefusedError: They are not.
+    """
     held = (
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() "
+        "SELECT current_setting('search_path') = 'pg_catalog' AND EXISTS (SELECT FROM pg_locks "
+        "WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid() "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
         "AND classid = %s AND objid = %s)"
     )
-    return bool(connection.execute(held, _PUBLISHING).fetchall()[0][0])
+    if not connection.execute(held, _PUBLISHING).fetchall()[0][0]:
+        raise PublishRefusedError(
+            f"{label}: this connection has lost its lock: a pooler in transaction mode stands before the server",
+            "let the target's URL lead to the server itself, or to a pool in session mode",
+        )
 
 
 def lock_swaps(connection: Connection) -> None:

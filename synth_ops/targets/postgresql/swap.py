@@ -216,11 +216,7 @@ def _refuse_stale(connection: Connection, change: Change, label: str) -> None:
         raise PublishRefusedError(
             f"{label}: another run swapped a generation in since this one began", "publish again, if this one is to win"
         )
-    if not history.is_publisher(connection):
-        raise PublishRefusedError(
-            f"{label}: this connection has lost its lock: a pooler in transaction mode stands before the server",
-            "let the target's URL lead to the server itself, or to a pool in session mode",
-        )
+    history.refuse_pooler(connection, label)
 
 
 def _lock(connection: Connection, names: Sequence[str], wait_ms: int) -> None:

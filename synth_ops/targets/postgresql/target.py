@@ -169,6 +169,7 @@ class PostgreSQLTarget:
         with explained(self._label, "what the live tables' users gave them"):
             carry_over.settings(connection, plan.plans, plan.homes)
             tick("settings carried over")
+            history.refuse_pooler(connection, self._label)
             connection.execute(f"ANALYZE {', '.join(map(place_sql, built.values()))}" if built else "SELECT")
             tick("analyzed")
             carry_over.owners_and_grants(connection, plan.plans)

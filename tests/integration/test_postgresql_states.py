@@ -1,0 +1,141 @@
+"""Publish, roll back, collect, be killed, try again: in any order, against a model that fits in a dict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from synth_ops.errors import PublishRefusedError, TargetUnavailableError
+from synth_ops.testing.contracts import MARKED, marked, unheard
+
+RUNS = 500 if os.environ.get("SYNTH_OPS_LONG") else 25
+COPIES = range(1, 6)
+POINTS = (
+    "lock taken", "left-overs collected", "homes made", "table first loaded", "keys of table second", "foreign keys",
+    "analyzed", "staged", "swap begun", "live tables locked", "live tables moved home", "new tables moved in",
+    "journal written", "committed", "swapped",
+)  # fmt: skip
+END = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE application_name = 'synth_ops' AND datname = current_database()"
+)
+
+
+class KilledError(Exception):
+    """The publisher is no more."""
+
+
+class Publishing(RuleBasedStateMachine):
+    database = folder = admin = copies = None
+
+    @initialize()
+    def as_the_run_before_left_it(self):
+        rows = self.admin.execute("SELECT number, copy, previous FROM synth_ops.generation").fetchall()
+        self.known = {number: (copy, previous) for number, copy, previous in rows}
+        last = self.admin.execute("SELECT number FROM synth_ops.swap ORDER BY id DESC LIMIT 1").fetchone()
+        self.live = last[0] if last else 0
+        highest = self.admin.execute("SELECT max(number) FROM synth_ops.swap").fetchone()[0]
+        self.highest = max([highest or 0, *self.known])
+
+    @rule(copy=st.sampled_from(COPIES), keep=st.integers(1, 3))
+    def publish(self, copy, keep):
+        generation = self._publish(copy, keep)
+        if self.live and self.known[self.live][0] == str(copy):
+            assert generation.number == self.live
+            return
+        self._went_live(copy)
+        assert generation.number == self.live
+        self._forget(keep)
+
+    @rule(copy=st.sampled_from(COPIES), point=st.sampled_from(POINTS))
+    def be_killed(self, copy, point):
+        if self.live and self.known[self.live][0] == str(copy):
+            return
+
+        def die(reached):
+            if reached == point:
+                self.admin.execute(END)
+                raise KilledError
+
+        with contextlib.suppress(KilledError, TargetUnavailableError):
+            self._publish(copy, 3, at=die)
+        if point in POINTS[POINTS.index("committed") :]:
+            self._went_live(copy)
+
+    @rule()
+    def roll_back(self):
+        previous = self.known[self.live][1] if self.live else 0
+        if previous not in self.known:
+            with pytest.raises(PublishRefusedError):
+                self.database.target().rollback()
+        else:
+            assert self.database.target().rollback().number == previous
+            self.live = previous
+
+    @rule(copy=st.sampled_from(COPIES))
+    def be_overtaken(self, copy):
+        if not self.live or self.known[self.live][0] == str(copy):
+            return
+
+        def overtake(reached):
+            if reached == "swap begun":
+                self.admin.execute(
+                    "INSERT INTO synth_ops.swap (number, token) VALUES (%s, gen_random_uuid()::text)", (self.live,)
+                )
+
+        with pytest.raises(PublishRefusedError):
+            self._publish(copy, 3, at=overtake)
+
+    @invariant()
+    def what_is_live_is_whole_and_what_is_remembered_is_there(self):
+        generations = self.database.target().generations()
+        assert {each.number: each.copy for each in generations} == {n: copy for n, (copy, _) in self.known.items()}
+        assert [each.number for each in generations if each.live] == ([self.live] if self.live else [])
+        if self.live:
+            query = "SELECT DISTINCT f.publication, s.publication FROM first f FULL JOIN second s USING (id)"
+            mark = int(self.known[self.live][0])
+            assert self.admin.execute(query).fetchall() == [(mark, mark)]
+
+    def _publish(self, copy, keep, **arguments):
+        target = self.database.target(**arguments)
+        return target.publish(MARKED, self.copies[copy], copy_id=str(copy), keep=keep, progress=unheard)
+
+    def _went_live(self, copy):
+        self.highest += 1
+        self.known[self.highest] = (str(copy), self.live)
+        self.live = self.highest
+
+    def _forget(self, keep):
+        way_back, step = [], self.live
+        while step in self.known and step not in way_back:
+            way_back.append(step)
+            step = self.known[step][1]
+        order = [*way_back, *sorted(self.known.keys() - set(way_back), reverse=True)]
+        self.known = {number: self.known[number] for number in order[:keep]}
+
+
+def test_any_order_of_operations_is_safe(marked_database, postgres_server, postgres_database, tmp_path):
+    database = marked_database(postgres_server, postgres_database, tmp_path)
+    copies = {number: marked(tmp_path, number) for number in COPIES}
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        machine = type(
+            "Machine", (Publishing,), {"database": database, "admin": admin, "folder": tmp_path, "copies": copies}
+        )
+        machine.TestCase.settings = settings()
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=RUNS,
+                stateful_step_count=6,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                derandomize=True,
+                database=None,
+            ),
+        )
