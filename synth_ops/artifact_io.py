@@ -45,13 +45,15 @@ def write_table(
     root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table], *, part: int = 0
 ) -> TableData:
     """Stream batches into one Parquet file below `root`: the one file of a table, or one of its parts."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers repeat too little to gain
     folder = table_folder(root, table)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"part-{part:05}.parquet"
     rows = 0
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts or False) as writer:
         for batch in batches:
             if batch.num_rows:
                 writer.write(batch, row_group_size=_ROW_GROUP_ROWS)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
-from synth_ops.sources.arrow_stream import stream
+from synth_ops.sources.arrow_stream import MAX_BYTES, read_ahead, stream
 from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.postgresql.catalogue import CatalogueTable, read_catalogue, write_privilege
 from synth_ops.sources.postgresql.connection import connect, conninfo, server_identity, trouble
@@ -21,7 +21,6 @@ from synth_ops.sources.postgresql.schema import Reflection
 from synth_ops.sources.postgresql.types import arrow_type, converter, select_sql, sized_decimal
 from synth_ops.sql import quote, where_sql
 
-_BATCH_BYTES = 4 * 2**20
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SETTINGS = (
     "SET LOCAL search_path = ''",  # every name is qualified, and nobody's function stands in for the system's
@@ -175,9 +174,9 @@ class PostgreSQLSession:
         selected = ", ".join(select_sql(column) for column in table.columns)
         reader = self._idle.pop() if self._idle else self._open()
         with reader.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(MAX_BYTES // 2)})
             cursor.execute(f"SELECT {selected} FROM {self._relation(table.path)}{where_sql(where)}")
-            for batch in cursor.fetch_record_batch():
+            for batch in read_ahead(cursor.fetch_record_batch()):
                 arrays = [convert(array) for convert, array in zip(converters, batch.columns, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         self._idle.append(reader)

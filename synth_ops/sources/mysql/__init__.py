@@ -1,0 +1,1 @@
+"""A MySQL or MariaDB database as a source. Needs the extra `mysql`."""
