@@ -31,7 +31,7 @@ _WIDEST = 2**61
 _DAYS_TO_2000 = 10_957
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """Of the years 1 to 9999."""
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SPECIALS = (math.nan, math.inf, -math.inf)
 
 Subjects = tuple[npt.NDArray[np.int64], ...]
@@ -74,6 +74,13 @@ class CategoryCodec:
             weights = np.asarray(self.weights, dtype=np.float64)
             index[rare] = generator.choice(len(self.values), size=int(rare.sum()), p=weights / weights.sum())
         return pa.array(self.values, pa.string()).take(pa.array(index, mask=index < 0))
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """The place of every code when values are sorted: NULL first, RARE last."""
+        places = np.empty(self.size, np.int64)
+        places[[0, self.size - 1]] = -1, len(self.values)
+        places[1 + np.argsort(np.array(self.values, dtype=object))] = np.arange(len(self.values))
+        return places
 
     def to_json(self) -> dict[str, Any]:
         """Values that k subjects share, and their counts."""
@@ -380,10 +387,10 @@ def _limits(arrow_type: pa.DataType) -> tuple[int, int]:
     if pa.types.is_date32(arrow_type):
         return _FIRST_DAY, _LAST_DAY
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date64(arrow_type):
-        per_day = 86_400 * _PER_SECOND[getattr(arrow_type, "unit", "ms")]
+        per_day = 86_400 * PER_SECOND[getattr(arrow_type, "unit", "ms")]
         return _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day - 1
     if pa.types.is_time(arrow_type):
-        return 0, 86_400 * _PER_SECOND[arrow_type.unit] - 1
+        return 0, 86_400 * PER_SECOND[arrow_type.unit] - 1
     if pa.types.is_integer(arrow_type):
         limits = np.iinfo(arrow_type.to_pandas_dtype())
         return max(int(limits.min), -_WIDEST), min(int(limits.max), _WIDEST)
@@ -396,7 +403,7 @@ def _neutral(arrow_type: pa.DataType) -> int:
     if pa.types.is_date32(arrow_type):
         return _DAYS_TO_2000
     if pa.types.is_timestamp(arrow_type) or pa.types.is_date64(arrow_type):
-        return _DAYS_TO_2000 * 86_400 * _PER_SECOND[getattr(arrow_type, "unit", "ms")]
+        return _DAYS_TO_2000 * 86_400 * PER_SECOND[getattr(arrow_type, "unit", "ms")]
     return 1
 
 

@@ -15,7 +15,9 @@ from synth_ops.generators.providers import TextShape
 from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Block
 from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
+from synth_ops.generators.relational_trees.differences import Difference, Origin, difference_from_json
 from synth_ops.generators.relational_trees.rules import Rule
+from synth_ops.generators.relational_trees.sequences import SequenceModel, sequence_from_json
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Tree
 
@@ -93,7 +95,8 @@ class TableModel:
         public_keys: Values of a lookup's key column that k distinct subjects refer to, by row.
         ranks: Key columns that number the rows of a parent, and the number they start at.
         deepest: The longest chain of each self-reference, by position; -1 where the data has loops.
-        ordered_by: The column that orders the rows of a parent, where they are drawn one after the other.
+        sequence: How the rows of a parent follow each other, where they are drawn one after the other.
+        differences: The columns that are counted from others; of those of one column the first that has a base.
         bases: What times are counted from; their codecs hold distances.
     """
 
@@ -107,8 +110,14 @@ class TableModel:
     public_keys: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
     ranks: Mapping[str, int] = field(default_factory=dict)
     deepest: Mapping[int, int] = field(default_factory=dict)
-    ordered_by: str | None = None
+    sequence: SequenceModel | None = None
+    differences: tuple[Difference, ...] = ()
     bases: Mapping[str, Base] = field(default_factory=dict)
+
+    def parent_times(self) -> set[str]:
+        """The columns of the primary parent that times are counted from or compared with."""
+        found = {each.base_column for each in self.differences if each.base is Origin.PARENT}
+        return found | set(self.sequence.anchors if self.sequence else ())
 
 
 def save(models: Mapping[str, TableModel], folder: Path) -> None:
@@ -140,7 +149,8 @@ def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -
         },
         "ranks": dict(model.ranks),
         "deepest": dict(model.deepest),
-        "ordered_by": model.ordered_by,
+        "sequence": model.sequence.to_json() if model.sequence else None,
+        "differences": [each.to_json() for each in model.differences],
         "bases": {name: base.to_json() for name, base in model.bases.items()},
     }
 
@@ -159,7 +169,8 @@ def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[A
         },
         ranks=entry["ranks"],
         deepest={int(number): depth for number, depth in entry["deepest"].items()},
-        ordered_by=entry["ordered_by"],
+        sequence=sequence_from_json(entry["sequence"]) if entry["sequence"] else None,
+        differences=tuple(difference_from_json(each) for each in entry["differences"]),
         bases={name: Base.from_json(base) for name, base in entry["bases"].items()},
     )
 

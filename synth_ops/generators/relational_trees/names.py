@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-POSITION, SIBLINGS = "sequence|position", "sequence|siblings"
-"""A row's place under its parent, and how many rows there are."""
+SEQUENCE = "sequence|"
+POSITION, SIBLINGS, FOLLOWING = f"{SEQUENCE}position", f"{SEQUENCE}siblings", f"{SEQUENCE}following"
+"""A row's place under its parent, how many rows there are, and how many of them come after it."""
 COLUMN, REFERENCE, ROLE, BEFORE = "column|", "reference|", "role|", "before|"
+DIFFERENCE, ADVANCE, SAME, RUNNING, ELAPSED = "difference|", "advance|", "same|", "running|", "elapsed|"
+RECALLED, SHARE = "recalled|", "share|"
 """What the names of variables of one kind start with."""
 
 
@@ -36,3 +39,33 @@ def through(number: int, name: str) -> str:
 def before_name(name: str) -> str:
     """The variable that holds what `name` was in the row before."""
     return f"{BEFORE}{name}"
+
+
+def same_name(name: str) -> str:
+    """The variable that says whether `name` is what it was in the row before."""
+    return f"{SAME}{name}"
+
+
+def advance_name(column: str) -> str:
+    """How far an ordering column is past the row before, where those that come first are the same in both."""
+    return f"{ADVANCE}{column}"
+
+
+def running_name(name: str) -> str:
+    """The variable that sums up what `name` was in all rows before: ordered codes by mean, others by the commonest."""
+    return f"{RUNNING}{name}"
+
+
+def recalled_name(name: str) -> str:
+    """The variable that holds what `name` was in the last row of the same strand."""
+    return f"{RECALLED}{name}"
+
+
+def share_name(strand: int) -> str:
+    """The variable that says how many of the rows before are of a strand."""
+    return f"{SHARE}{strand}"
+
+
+def elapsed_name(when: str, anchor: str) -> str:
+    """How far the time of a row is from a time of the parent ("now"); and from the row "before", a row yet to come."""
+    return f"{ELAPSED}{when}|{anchor}"

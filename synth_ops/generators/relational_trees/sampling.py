@@ -122,7 +122,7 @@ class _ShardDrawing:
         made = drawing.made
         if self._folder:
             self._written[drawing.name] = _write(made, self._folder, drawing.shard)
-        _forget(made, self._metadata, {each.table.name for each in coming})
+        _forget(made, self._sampling.models, self._metadata, {each.table.name for each in coming})
 
 
 def _add_up_above(name: str, drawings: Mapping[str, TableDrawing], coming: Collection[str]) -> None:
@@ -161,7 +161,7 @@ def _write(made: Made, folder: Path, part: int) -> TableData:
     return write_table(folder, made.structure.table.name, made.model.schema, batches, part=part)
 
 
-def _forget(made: Made, metadata: Metadata, coming: set[str]) -> None:
+def _forget(made: Made, models: Mapping[str, TableModel], metadata: Metadata, coming: set[str]) -> None:
     """Keep of a finished table only what tables to come refer to."""
     name = made.structure.table.name
     keys = [key for child, key in metadata.children(name) if child.name in coming]
@@ -173,6 +173,12 @@ def _forget(made: Made, metadata: Metadata, coming: set[str]) -> None:
         for rule in child.rules
         if rule.through == key.columns
         for column in rule.inputs
+    }
+    needed |= {
+        column
+        for child, _ in metadata.children(name)
+        if child.name in coming
+        for column in models[child.name].parent_times()
     }
     made.columns = {column: values for column, values in made.columns.items() if column in needed}
     made.parents = {}

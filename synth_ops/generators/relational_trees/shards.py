@@ -152,7 +152,7 @@ class _Cutting:
             return False
         few = self.rows[each.primary.parent] < self.count * _FEWEST_PARENTS
         counted_on = any(set(each.primary.columns) <= set(key) for key in each.table.keys)
-        return few and not (counted_on or model.ordered_by or model.ranks)
+        return few and not (counted_on or model.sequence or model.ranks)
 
     def _clashes(self, name: str) -> bool:
         keys = self.structures[name].table.keys

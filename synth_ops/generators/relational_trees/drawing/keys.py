@@ -9,8 +9,9 @@ import pyarrow as pa
 from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.drawing.references import pick_again, spread_parents
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
+from synth_ops.generators.relational_trees.drawing.targets import ROUNDS
 from synth_ops.generators.relational_trees.drawing.values import chunked, units_of
-from synth_ops.generators.relational_trees.drawing.variables import ROUNDS, decode_column, redraw
+from synth_ops.generators.relational_trees.drawing.variables import decode_column, redraw
 from synth_ops.generators.relational_trees.names import column_name
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.unique import identify, repeats, spread

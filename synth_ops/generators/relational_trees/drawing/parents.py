@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
+from synth_ops.generators.relational_trees.drawing.targets import rule_inputs
 from synth_ops.generators.relational_trees.drawing.values import chunked
-from synth_ops.generators.relational_trees.drawing.variables import rule_inputs
 from synth_ops.generators.relational_trees.model import Quota
 from synth_ops.generators.relational_trees.names import ROLE, role_name, through
 from synth_ops.generators.relational_trees.references import BROKEN, FIRST_GROUP, NULL, ORPHAN, Rows, match_rows

@@ -15,9 +15,9 @@ from synth_ops.generators.relational_trees.drawing.parents import (
     strata,
 )
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
+from synth_ops.generators.relational_trees.drawing.targets import draw_target
 from synth_ops.generators.relational_trees.drawing.values import cast, chunked, put
-from synth_ops.generators.relational_trees.drawing.variables import draw_target
-from synth_ops.generators.relational_trees.names import reference_name
+from synth_ops.generators.relational_trees.names import reference_name, same_name
 from synth_ops.generators.relational_trees.references import (
     BROKEN,
     FIRST_GROUP,
@@ -50,10 +50,26 @@ def refer(drawing: TableDrawing, key: ForeignKey) -> None:
     name = reference_name(number)
     codes = made.codes[name] if name in made.codes else draw_target(drawing, drawing.targets[name])
     made.codes[name] = codes
-    made.parents[number] = pick(drawing, key, number, codes, np.arange(made.rows), "pick")
+    fresh, origin = _fresh_rows(drawing, number, codes)
+    made.parents[number] = np.full(made.rows, NO_PARENT, np.int64)
+    made.parents[number][fresh] = pick(drawing, key, number, codes[fresh], fresh, "pick")
+    made.parents[number] = made.parents[number][origin]
     settle_without_parent(drawing, key, number)
     see_through(drawing, number)
     fill_reference(drawing, key)
+
+
+def _fresh_rows(drawing: TableDrawing, number: int, codes: Codes) -> tuple[Rows, Rows]:
+    """The rows that choose a parent of their own; and for every row, the one whose parent it has."""
+    made, rows = drawing.made, np.arange(drawing.made.rows)
+    repeats = made.codes.get(same_name(reference_name(number)))
+    if repeats is None or made.order is None:
+        return rows, rows
+    repeated = (repeats == 1) & (made.order.before >= 0) & (codes >= FIRST_GROUP)
+    origin = np.where(repeated, made.order.before, rows)
+    while (origin != origin[origin]).any():
+        origin = origin[origin]
+    return np.flatnonzero(~repeated), origin
 
 
 def pick(drawing: TableDrawing, key: ForeignKey, number: int, codes: Codes, rows: Rows, purpose: str) -> Rows:

@@ -14,7 +14,7 @@ from synth_ops.generators.relational_trees.drawing.parents import (
 )
 from synth_ops.generators.relational_trees.drawing.references import fill_reference
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
-from synth_ops.generators.relational_trees.drawing.variables import ROUNDS
+from synth_ops.generators.relational_trees.drawing.targets import ROUNDS
 from synth_ops.generators.relational_trees.names import reference_name
 from synth_ops.generators.relational_trees.references import BROKEN, NO_PARENT, Rows
 from synth_ops.generators.relational_trees.streams import stream

@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from synth_ops.generators.providers import provider_for
 from synth_ops.generators.relational_trees.bases import Base
+from synth_ops.generators.relational_trees.differences import Units
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.references import Rows
+from synth_ops.generators.relational_trees.sequences import Order
 from synth_ops.generators.relational_trees.shards import ShardPlan
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import TableStructure, as_provided
@@ -29,6 +31,8 @@ class Made:
         codes: Of every variable drawn.
         columns: Finished values.
         parents: Of each foreign key: the parent's row, or NO_PARENT or BROKEN.
+        units: Whole numbers that stand for the values of columns that others are counted from.
+        order: How rows follow each other, as long as none is left out.
     """
 
     structure: TableStructure
@@ -37,6 +41,8 @@ class Made:
     codes: dict[str, Codes] = field(default_factory=dict)
     columns: dict[str, pa.Array] = field(default_factory=dict)
     parents: dict[int, Rows] = field(default_factory=dict)
+    units: dict[str, Units] = field(default_factory=dict)
+    order: Order | None = None
 
     def number(self, key: ForeignKey) -> int:
         """The foreign key's position in the metadata."""
@@ -48,6 +54,8 @@ class Made:
         taken = pa.array(rows)
         self.columns = {name: column.take(taken) for name, column in self.columns.items()}
         self.parents = {number: parents[rows] for number, parents in self.parents.items()}
+        self.units = {name: units[rows] for name, units in self.units.items()}
+        self.order = None
         self.rows = len(rows)
 
     def within(self, rows: slice) -> Made:

@@ -21,8 +21,8 @@ def draw_table(drawing: TableDrawing) -> None:
     if drawing.made.structure.primary:
         carry(drawing, drawing.made.structure.primary)
     number_within_parents(drawing)
-    if drawing.made.model.ordered_by:
-        draw_in_order(drawing)
+    if drawing.made.model.sequence:
+        draw_in_order(drawing, drawing.made.model.sequence)
     own_keys = {column_name(name) for name in drawing.made.structure.own_key_columns()}
     for key in drawing.made.structure.references:
         refer(drawing, key)

@@ -9,51 +9,30 @@ import pyarrow as pa
 
 from synth_ops.generators.relational_trees.bases import after
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
+from synth_ops.generators.relational_trees.differences import Origin
+from synth_ops.generators.relational_trees.drawing.counted import counted_values, differences_of, draw_counted
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
+from synth_ops.generators.relational_trees.drawing.targets import draw_target, rule_inputs
 from synth_ops.generators.relational_trees.drawing.values import cast, decode, put
 from synth_ops.generators.relational_trees.model import Target
-from synth_ops.generators.relational_trees.names import COLUMN, column_name
+from synth_ops.generators.relational_trees.names import ADVANCE, COLUMN, DIFFERENCE, SAME, column_name
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Codes
 
-ROUNDS = 6
-"""How often rows that break a rule or a key are drawn again."""
-
-
-def draw_target(drawing: TableDrawing, target: Target, rows: Rows | None = None, purpose: str = "draw") -> Codes:
-    """Codes of a variable, for all rows or some: from its block, or as a rule has it."""
-    made = drawing.made
-
-    def given(name: str, of: Rows | None = rows) -> Codes:
-        return made.codes[name] if of is None else made.codes[name][of]
-
-    count = made.rows if rows is None else len(rows)
-    generator = drawing.stream(purpose, target.name)
-    codes = target.block.draw([given(name) for name in target.inputs], count, generator)
-    if target.rule:
-        exact = target.rule.apply([given(name) for name in target.rule.inputs])
-        codes = np.where(exact >= 0, exact, codes)
-    for _ in range(ROUNDS if target.guards else 0):
-        wrong = np.zeros(count, dtype=bool)
-        for name, guard in target.guards.items():
-            implied = guard.apply([codes])
-            wrong |= (implied >= 0) & (implied != given(name))
-        again = np.flatnonzero(wrong)
-        if not len(again):
-            break
-        inputs = [given(name)[again] for name in target.inputs]
-        codes[again] = target.block.draw(inputs, len(again), generator)
-    return codes
-
 
 def draw_column(drawing: TableDrawing, target: Target) -> None:
     """Draw a variable that is not there yet, and the values of its column."""
-    if target.name in drawing.made.codes:
+    made, column = drawing.made, target.name.removeprefix(COLUMN)
+    if target.name in made.codes or target.name.startswith((DIFFERENCE, ADVANCE, SAME)):
         return
-    drawing.made.codes[target.name] = draw_target(drawing, target)
-    if target.name.startswith(COLUMN):
-        decode_column(drawing, target.name.removeprefix(COLUMN))
+    if differences_of(drawing, column):
+        draw_counted(drawing, column, np.arange(made.rows), "draw")
+        made.columns[column] = counted_values(drawing, column, np.arange(made.rows))
+        return
+    made.codes[target.name] = draw_target(drawing, target)
+    if column != target.name:
+        decode_column(drawing, column)
 
 
 def decode_column(drawing: TableDrawing, column: str) -> None:
@@ -81,31 +60,33 @@ def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.rand
 
 
 def redraw(drawing: TableDrawing, rows: Rows, columns: Sequence[str], attempt: int, kept: Collection[str] = ()) -> None:
-    """Draw learned columns of some rows again, in order, and what follows from them by a rule.
+    """Draw learned columns of some rows again, in order, and what follows from them by a rule or is counted from them.
+
+    What is counted from the row before stays: the rows after it count on it.
 
     Args:
         kept: Columns that stay as they are, though they follow.
     """
     made = drawing.made
     changed: set[str] = set()
-    keys = {*made.structure.own_key_columns(), *kept} - set(columns)
+    fixed = {*made.structure.own_key_columns(), *kept} - set(columns)
+    fixed |= {each.column for each in made.model.differences if each.base is Origin.BEFORE}
     for target in made.model.targets:
         column = target.name.removeprefix(COLUMN)
         base = made.model.bases.get(column)
         moved = base is not None and not base.through and column_name(base.column) in changed
-        follows = moved or (target.rule is not None and bool(changed & set(target.rule.inputs)))
-        if column == target.name or not (column in columns or follows) or column in keys:
+        depends = set(rule_inputs(target)) | {column_name(each.base_column) for each in differences_of(drawing, column)}
+        if column == target.name or column in fixed or not (column in columns or moved or changed & depends):
             continue
         if made.model.makers[column] is not Maker.LEARNED or target.name not in made.codes:
             continue
         changed.add(target.name)
-        if column in columns or not moved:
-            made.codes[target.name][rows] = draw_target(drawing, target, rows, f"again {attempt}")
-        codes = made.codes[target.name][rows]
-        values = _values(drawing, column, codes, drawing.stream("value again", attempt, column), rows)
+        if differences_of(drawing, column):
+            draw_counted(drawing, column, rows, f"again {attempt}")
+            values = counted_values(drawing, column, rows)
+        else:
+            if column in columns or not moved:
+                made.codes[target.name][rows] = draw_target(drawing, target, rows, f"again {attempt}")
+            codes = made.codes[target.name][rows]
+            values = _values(drawing, column, codes, drawing.stream("value again", attempt, column), rows)
         made.columns[column] = put(made.columns[column], rows, values)
-
-
-def rule_inputs(target: Target) -> tuple[str, ...]:
-    """What a variable's rule needs."""
-    return target.rule.inputs if target.rule else ()

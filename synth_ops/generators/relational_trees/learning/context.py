@@ -8,11 +8,19 @@ import numpy as np
 
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.learning.state import Learning
-from synth_ops.generators.relational_trees.names import COLUMN, REFERENCE, reference_name, through
+from synth_ops.generators.relational_trees.names import (
+    COLUMN,
+    DIFFERENCE,
+    ELAPSED,
+    REFERENCE,
+    SEQUENCE,
+    reference_name,
+    through,
+)
 from synth_ops.generators.relational_trees.tree import Codes
 
-_MOST_INPUTS = 40
-_MOST_CONTEXT = 16
+_MOST_INPUTS = 56
+_MOST_CONTEXT = 48
 _SCREENING_ROWS = 10_000
 _SCREENING_BINS = 12
 
@@ -40,13 +48,18 @@ def visible(parent: Learning, role: str) -> list[str]:
         return [role] if role in parent.variables else []
     late = {reference_name(parent.number(key)) for key in parent.structure.deferred}
     names = [
-        name for name in parent.variables if name == role or (name.startswith((COLUMN, REFERENCE)) and name not in late)
+        name
+        for name in parent.variables
+        if name == role or (name.startswith((COLUMN, REFERENCE, DIFFERENCE)) and name not in late)
     ]
     return sorted(names, key=lambda name: name != role)[:_MOST_CONTEXT]
 
 
 def most_telling(target: Variable, pool: Mapping[str, Variable], generator: np.random.Generator) -> list[str]:
-    """The inputs that share most information with the target, where there are too many to try."""
+    """The inputs that share most information with the target, where there are too many to try.
+
+    Where a row stands in its sequence is always among them: it tells little alone, and much together with others.
+    """
     if len(pool) <= _MOST_INPUTS:
         return list(pool)
     rows = np.flatnonzero(target.codes >= 0)
@@ -54,7 +67,8 @@ def most_telling(target: Variable, pool: Mapping[str, Variable], generator: np.r
         rows = generator.choice(rows, _SCREENING_ROWS, replace=False)
     wanted = _coarse(target.codes[rows])
     information = {name: _mutual_information(_coarse(each.codes[rows]), wanted) for name, each in pool.items()}
-    best = sorted(pool, key=lambda name: -information[name])[:_MOST_INPUTS]
+    placed = [name for name in pool if name.startswith((SEQUENCE, ELAPSED, DIFFERENCE))][: _MOST_INPUTS // 3]
+    best = [*placed, *sorted(set(pool) - set(placed), key=lambda name: (-information[name], name))][:_MOST_INPUTS]
     return [name for name in pool if name in best]
 
 

@@ -11,7 +11,9 @@ from synth_ops.generators.providers import learn_shapes
 from synth_ops.generators.relational_trees.block import BlockSettings
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
 from synth_ops.generators.relational_trees.learning.columns import learn_columns
+from synth_ops.generators.relational_trees.learning.differences import find_differences
 from synth_ops.generators.relational_trees.learning.references import learn_references, match_parents
+from synth_ops.generators.relational_trees.learning.sequences import find_sequence
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning
 from synth_ops.generators.relational_trees.learning.targets import learn_targets
 from synth_ops.generators.relational_trees.model import TableModel
@@ -39,6 +41,9 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
         for learning in tables.values():
             match_parents(connection, learning)
         for learning in tables.values():
+            find_sequence(learning)
+            find_differences(connection, tables, learning)
+        for learning in tables.values():
             learn_references(connection, tables, learning, settings)
         for number, each in enumerate(structures):
             name = each.table.name
@@ -64,7 +69,8 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
                 public_keys=learning.public_keys,
                 ranks=learning.ranks,
                 deepest=learning.deepest,
-                ordered_by=learning.ordered_by,
+                sequence=learning.sequence,
+                differences=tuple(learning.differences),
                 bases=learning.bases,
             )
     return models

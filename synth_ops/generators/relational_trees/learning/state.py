@@ -11,8 +11,10 @@ import pyarrow as pa
 from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import Codec, Subjects
+from synth_ops.generators.relational_trees.differences import Difference
 from synth_ops.generators.relational_trees.model import ReferenceModel
 from synth_ops.generators.relational_trees.references import Rows
+from synth_ops.generators.relational_trees.sequences import Order, SequenceModel
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure
 from synth_ops.metadata import ForeignKey
 from synth_ops.sql import quote
@@ -40,12 +42,19 @@ class Learning:
     public_keys: dict[str, dict[int, Any]] = field(default_factory=dict)
     ranks: dict[str, int] = field(default_factory=dict)
     deepest: dict[int, int] = field(default_factory=dict)
-    ordered_by: str | None = None
+    order: Order | None = None
+    places: dict[str, Rows] = field(default_factory=dict)
+    sequence: SequenceModel | None = None
+    differences: list[Difference] = field(default_factory=list)
     bases: dict[str, Base] = field(default_factory=dict)
 
     def number(self, key: ForeignKey) -> int:
         """The foreign key's position in the metadata."""
         return self.structure.table.foreign_keys.index(key)
+
+    def counted(self) -> set[str]:
+        """The columns that are counted from other ones."""
+        return {each.column for each in self.differences}
 
 
 def read_columns(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[pa.ChunkedArray]:

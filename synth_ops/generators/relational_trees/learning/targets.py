@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,22 +11,62 @@ from types import MappingProxyType
 import numpy as np
 
 from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
+from synth_ops.generators.relational_trees.differences import Origin
 from synth_ops.generators.relational_trees.learning.context import most_telling, seen_through
-from synth_ops.generators.relational_trees.learning.sequences import order_rows, row_variables
+from synth_ops.generators.relational_trees.learning.sequences import (
+    find_repetitions,
+    recalled_variables,
+    sequence_variables,
+)
 from synth_ops.generators.relational_trees.learning.state import Learning
 from synth_ops.generators.relational_trees.model import Target
-from synth_ops.generators.relational_trees.names import COLUMN, ROLE, column_name, depth_name, reference_name, role_name
+from synth_ops.generators.relational_trees.names import (
+    COLUMN,
+    ROLE,
+    advance_name,
+    column_name,
+    depth_name,
+    elapsed_name,
+    reference_name,
+    role_name,
+    same_name,
+)
 from synth_ops.generators.relational_trees.rules import Rule, determined, find_rule
-from synth_ops.generators.relational_trees.sequences import before_variables, place_variables
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.metadata import Relation
 from synth_ops.sql import K_SUBJECTS
 
+_FEWEST_ROWS = 40
 _THREADS = min(os.cpu_count() or 1, 8)
 
 
 def learn_targets(tables: Mapping[str, Learning], learning: Learning, settings: BlockSettings) -> Iterator[Target]:
     """A block for every variable of a table, each from what is drawn before it; several at a time."""
+    find_repetitions(learning)
+    rules = _rules(learning)
+    jobs = list(_jobs(tables, learning, rules))
+
+    def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
+        name, target, inputs = job
+        finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
+        ruled = name.startswith(COLUMN) and name.removeprefix(COLUMN) not in learning.counted()
+        return learn_target(name, target, inputs, settings, finer, ruled=ruled)
+
+    with ThreadPoolExecutor(_THREADS) as executor:
+        yield from executor.map(learn_one, jobs)
+
+
+def _rules(learning: Learning) -> dict[str, list[Rule]]:
+    """What single columns determine; those that are counted from others are not determined."""
+    counted = {column_name(name) for name in learning.counted()}
+    columns = {name: each for name, each in learning.variables.items() if name.startswith(COLUMN)}
+    return determined({name: each for name, each in columns.items() if name not in counted}, K_SUBJECTS)
+
+
+def _jobs(
+    tables: Mapping[str, Learning], learning: Learning, rules: Mapping[str, Sequence[Rule]]
+) -> Iterator[tuple[str, Variable, dict[str, Variable]]]:
+    """Every variable to draw, in order, with what it may depend on."""
     made = learning.structure
     pool: dict[str, Variable] = {}
     if made.lookup:
@@ -33,47 +74,67 @@ def learn_targets(tables: Mapping[str, Learning], learning: Learning, settings: 
     if made.primary:
         number = learning.number(made.primary)
         pool |= seen_through(tables, learning, number, role_name(made.table.name, number))
-    order = order_rows(learning)
-    if order:
-        pool |= place_variables(order.position, order.siblings)
-        pool |= before_variables(row_variables(learning), order.before)
-    jobs: list[tuple[str, Variable, dict[str, Variable]]] = []
+    pool |= sequence_variables(learning)
     pool |= {column_name(name): learning.variables[column_name(name)] for name in learning.ranks}
+    time = learning.sequence.time if learning.sequence else None
+    if time:
+        yield from _with_parts(learning, column_name(time), pool)
+        pool |= {name: each for name, each in learning.variables.items() if name.startswith(elapsed_name("now", ""))}
+    strand = learning.sequence.strand if learning.sequence else None
     for key in made.references:
         number = learning.number(key)
-        name = reference_name(number)
-        jobs.append((name, learning.variables[name], dict(pool)))
-        pool[name] = learning.variables[name]
-        if not (order or tables[key.parent].structure.lookup):
+        yield from _with_parts(learning, reference_name(number), pool)
+        pool |= recalled_variables(learning) if reference_name(number) == strand else {}
+        if not (learning.order or tables[key.parent].structure.lookup):
             pool |= seen_through(tables, learning, number, "")
-    rules = determined({name: each for name, each in learning.variables.items() if name.startswith(COLUMN)}, K_SUBJECTS)
     for name in drawing_order(learning, rules):
-        jobs.append((name, learning.variables[name], dict(pool)))
-        pool[name] = learning.variables[name]
+        yield from _with_parts(learning, name, pool)
+        pool |= recalled_variables(learning) if name == strand else {}
 
-    def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
-        name, target, inputs = job
-        finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
-        return learn_target(name, target, inputs, settings, finer)
 
-    with ThreadPoolExecutor(_THREADS) as executor:
-        yield from executor.map(learn_one, jobs)
+def _with_parts(
+    learning: Learning, name: str, pool: dict[str, Variable]
+) -> Iterator[tuple[str, Variable, dict[str, Variable]]]:
+    """A variable after its parts: its distances, or whether it stays the same. All but the latter join the pool."""
+    whole = learning.variables[name]
+    rest = whole.codes.copy()
+    inputs = dict(pool)
+    parts = [each.name for each in learning.differences if column_name(each.column) == name]
+    for part in parts:
+        yield part, learning.variables[part], inputs
+        rest[learning.variables[part].codes >= 0] = -1
+        pool[part] = learning.variables[part]
+    advance = advance_name(name.removeprefix(COLUMN))
+    if advance in learning.variables:
+        yield advance, learning.variables[advance], inputs
+        rest[learning.variables[advance].codes >= 0] = -1
+    if same_name(name) in learning.variables:
+        same = learning.variables[same_name(name)]
+        yield same_name(name), same, inputs
+        rest[same.codes == 1] = -1
+    enough = (rest >= 0).sum() >= _FEWEST_ROWS
+    yield name, dataclasses.replace(whole, codes=rest) if enough else whole, inputs
+    pool[name] = whole
 
 
 def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
-    """Own variables in the order in which they are drawn: keys, then the fewest codes first, then what others need.
+    """Own variables in the order in which they are drawn: what orders rows, keys, then the fewest codes first.
 
     A column that a finer one determines follows the finer one, which takes its place.
     """
     made = learning.structure
-    keys = made.own_key_columns()
-    columns = [column for column in learning.codecs if column not in learning.ranks]
-    timed = learning.ordered_by
-    columns.sort(key=lambda name: (name != timed, name not in keys, learning.codecs[name].size, name))
+    keys, ordered_by = made.own_key_columns(), learning.sequence.ordered_by if learning.sequence else ()
+    time = learning.sequence.time if learning.sequence else None
+    columns = [column for column in learning.codecs if column not in learning.ranks and column != time]
+    strand = learning.sequence.strand if learning.sequence else None
+    columns.sort(key=lambda name: (column_name(name) != strand, name not in keys, learning.codecs[name].size, name))
+    columns.sort(key=lambda name: ordered_by.index(name) if name in ordered_by else len(ordered_by))
     names: list[str] = []
     for name in (column_name(column) for column in _after_what_they_follow(learning, columns)):
         first = rules[name][0].inputs[0] if name in rules else name
         names += [each for each in dict.fromkeys((first, name)) if each not in names]
+    if time:
+        names = [name for name in names if name != column_name(time)]
     names += [depth_name(learning.number(key)) for key in made.self_references]
     names += [reference_name(learning.number(key)) for key in made.deferred]
     if not made.lookup:
@@ -84,6 +145,9 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
 def _after_what_they_follow(learning: Learning, columns: Sequence[str]) -> list[str]:
     """The same order, but a column after its base and after the columns of its row that determine it."""
     follows = {name: (base.column,) for name, base in learning.bases.items() if not base.through}
+    for each in learning.differences:
+        if each.base is Origin.ROW:
+            follows[each.column] = (*follows.get(each.column, ()), each.base_column)
     for rule in learning.structure.table.rules:
         if rule.relation is Relation.EQUALS and not (rule.through or rule.child):
             follows[rule.column] = (*follows.get(rule.column, ()), *rule.inputs)
@@ -107,12 +171,14 @@ def learn_target(
     pool: Mapping[str, Variable],
     settings: BlockSettings,
     finer: Mapping[str, Rule] = MappingProxyType({}),
+    *,
+    ruled: bool = False,
 ) -> Target:
     """A block for one variable, and the rule that determines it, where one does."""
     generator = stream(0, "learn", name)
     names = most_telling(target, pool, generator)
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
-    rule = find_rule(target, pool, K_SUBJECTS) if name.startswith(COLUMN) else None
+    rule = find_rule(target, pool, K_SUBJECTS) if ruled else None
     guards = {other: each for other, each in finer.items() if other in pool}
     block = fit_block(target, usable, settings, generator)
     return Target(name=name, inputs=tuple(names), block=block, rule=rule, guards=guards)
