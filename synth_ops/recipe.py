@@ -162,6 +162,15 @@ class SubsetRecipe(_Section):
         return self
 
 
+class Refit(StrEnum):
+    """When a model is learned anew."""
+
+    ALWAYS = "always"
+    """For every snapshot that is another one."""
+    ON_DRIFT = "on-drift"
+    """When the source moved since the snapshot that the last model was learned from."""
+
+
 class GateRecipe(_Section):
     """What a copy must pass before it may be published."""
 
@@ -251,6 +260,9 @@ class Recipe(_Section):
     """The plug-in that learns and samples."""
     generator_settings: Annotated[Mapping[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict)
     """Settings of that plug-in."""
+    refit: Refit = Refit.ALWAYS
+    """`always`: for every new snapshot. `on-drift`: the last model stays as long as the source stands still: the same
+    tables, columns and keys, about as many rows, no column with a PSI above 0.1."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """The same snapshot, recipe and seed give the same bytes."""
     scale: float = Field(default=1.0, gt=0, le=1000)

@@ -37,7 +37,7 @@ from synth_ops.ports import (
     Target,
     Threshold,
 )
-from synth_ops.recipe import Dependents, Mode, Recipe
+from synth_ops.recipe import Dependents, Mode, Recipe, Refit
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
@@ -406,8 +406,22 @@ def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Prog
     settings = dict(recipe.generator_settings)
     generator = _generator(recipe.generator, settings)
     snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
+    if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot, generator.version)):
+        return model, True, {"generator": recipe.generator, "source": "stands still: the last model stays"}
     ref, skipped = fit(snapshot, generator, name=recipe.generator, settings=settings, store=store, progress=progress)
     return ref, skipped, {"generator": recipe.generator}
+
+
+def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef, version: str) -> ArtifactRef | None:
+    """The recipe's last model, if the source stands still since and the same generator would learn it again."""
+    from synth_ops.report import stands_still
+
+    model = store.recall(*_latest_key(recipe, ArtifactKind.MODEL))
+    if model is None:
+        return None
+    stored = store.read(model)
+    same = stored.version == __version__ and stored.body["generator_version"] == version
+    return model if same and stands_still(store, ArtifactRef.from_json(stored.body["snapshot"]), snapshot) else None
 
 
 def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
@@ -427,13 +441,16 @@ def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: P
 
 
 def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.report import moved_checks, recall_report
     from synth_ops.steps.gate import gate
     from synth_ops.verdict import summary
 
     report, skipped = gate(
         _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe, store), store=store, progress=progress
     )
-    facts = {**summary(report), "report": str(report.html), "copy": report.copy.id}
+    at = store.read(report.ref).created_at
+    moved = moved_checks(*recall_report(recipe, store, report, at=at, steps={}))
+    facts = {**summary(report), "moved": moved, "report": str(report.html), "copy": report.copy.id}
     return report.ref, skipped, facts
 
 

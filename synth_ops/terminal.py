@@ -68,10 +68,15 @@ def _facts(result: StepResult) -> str:
     if "tables" in facts and result.step in ("snapshot", "sample"):
         return f"  {_counted(len(facts['tables']), 'table')}, {_counted(sum(facts['tables'].values()), 'row')}"
     if result.step == "gate":
-        return f"  {facts['verdict']}: {_counted(facts['checks'], 'check')}{_and_warnings(facts['warnings'])}"
+        noticed = f"{_and_warnings(facts['warnings'])}{_and_moved(facts.get('moved', ()))}"
+        return f"  {facts['verdict']}: {_counted(facts['checks'], 'check')}{noticed}"
     if result.step == "publish":
         return f"  generation {facts['generation']} is live at {facts['target']}"
     return ""
+
+
+def _and_moved(checks: Sequence[str]) -> str:
+    return f"; nearer to the limit than on the last good night: {', '.join(checks)}" if checks else ""
 
 
 def _and_warnings(count: int) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from synth_ops.report.context import Context
 from synth_ops.report.markdown import render_markdown
-from synth_ops.report.nights import recall_report, write_nightly_report
+from synth_ops.report.nights import moved_checks, recall_report, write_nightly_report
 from synth_ops.report.page import render_html
+from synth_ops.report.profiles import stands_still
 from synth_ops.report.write import REPORT_JSON, render_json, write_report
 
 __all__ = [
     "REPORT_JSON",
     "Context",
+    "moved_checks",
     "recall_report",
     "render_html",
     "render_json",
     "render_markdown",
+    "stands_still",
     "write_nightly_report",
     "write_report",
 ]

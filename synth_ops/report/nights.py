@@ -11,9 +11,9 @@ from typing import Any
 from synth_ops.artifacts import ArtifactRef, GateReport, Snapshot, SyntheticCopy
 from synth_ops.recipe import Recipe
 from synth_ops.report.context import Context
-from synth_ops.report.drift import drift, profile
 from synth_ops.report.findings import findings
-from synth_ops.report.scores import night_scores
+from synth_ops.report.profiles import source_drift
+from synth_ops.report.scores import alerts, night_scores
 from synth_ops.report.write import REPORT_JSON, write_report
 from synth_ops.store import Store
 
@@ -36,7 +36,8 @@ def write_nightly_report(
     """
     at = datetime.now(UTC).isoformat(timespec="seconds")
     nights = _past_nights(recipe, store, copy=copy.ref.id, at=at)
-    moved = _source_drift(store, nights, snapshot)
+    other = next((night["snapshot"] for night in reversed(nights) if night["snapshot"] != snapshot.ref.id), None)
+    moved = source_drift(store, snapshot, other)
     steps = {"snapshot": snapshot.ref, "fit": copy.model, "sample": copy.ref}
     context = _context(recipe, store, nights=nights, at=at, drift=moved, steps=steps)
     html = write_report(folder, snapshot=snapshot, copy=copy, context=context, **facts)
@@ -64,6 +65,11 @@ def recall_report(
     own = next((night for night in reversed(every) if night["copy"] == report.copy.id), None)
     nights = _past_nights(recipe, store, copy=report.copy.id, at=at)
     return document, _context(recipe, store, nights=nights, at=at, drift=own and own["drift"], steps=steps)
+
+
+def moved_checks(document: Mapping[str, Any], context: Context) -> list[str]:
+    """The checks that came nearer to their limits since the last good night than the recipe lets pass in silence."""
+    return [alert["check"] for alert in alerts(context.nights, night_scores(document["outcomes"]), context.drop)]
 
 
 def _step_seconds(store: Store, steps: Mapping[str, ArtifactRef]) -> dict[str, float]:
@@ -123,22 +129,3 @@ def _record_night(recipe: Recipe, store: Store, document: Night, *, at: str, mov
     }
     moment = "".join(letter for letter in at if letter.isdigit())
     store.record(*_key(recipe), name=f"{moment}-{document['copy']}", entry=night)
-
-
-def _source_drift(store: Store, nights: Sequence[Night], snapshot: Snapshot) -> Night | None:
-    """How far the source moved since the last night that had another snapshot.
-
-    Returns:
-        `against`, that snapshot's id, and `columns`, PSI by name; None where there is no such night.
-    """
-    if _profile(store, snapshot.ref.id) is None:
-        store.record("profile", snapshot.ref.id, name="profile", entry=profile(snapshot, store.keyed_digest))
-    against = next((night["snapshot"] for night in reversed(nights) if night["snapshot"] != snapshot.ref.id), None)
-    before = _profile(store, against) if against else None
-    if against is None or before is None:
-        return None
-    return {"against": against, "columns": drift(before, snapshot, store.keyed_digest)}
-
-
-def _profile(store: Store, snapshot: str) -> dict[str, Any] | None:
-    return next(iter(store.recorded("profile", snapshot, last=1)), None)

@@ -131,6 +131,44 @@ def test_nothing_that_is_kept_between_nights_is_a_value(second_night):
     assert not any(value in text for value in ("Oslo", "Lyon", '"sent"', '"paid"'))
 
 
+def fitted(recipe, store):
+    return run_step(recipe, "fit", store=store, needs=run_step(recipe, "snapshot", store=store).ref)
+
+
+def test_a_source_that_stands_still_is_not_learned_again(shop):
+    shop.change(refit="on-drift", seed=4)
+    recipe = load_recipe(shop.recipe)
+    store = open_store(recipe)
+    model = fitted(recipe, store).ref
+    shop.sql("INSERT INTO orders SELECT id + 900, customer, placed, state, note FROM orders WHERE id < 30")
+    kept = fitted(recipe, store)
+    assert len(store.artifacts(ArtifactKind.SNAPSHOT)) == 2
+    assert (kept.ref, kept.skipped) == (model, True)
+    assert "stands still" in kept.facts["source"]
+    shop.sql("UPDATE orders SET state = 'sent' WHERE id % 3 <> 0")
+    learned = fitted(recipe, store)
+    assert not learned.skipped
+    assert learned.ref != model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE orders ADD COLUMN paid BOOLEAN",
+        "INSERT INTO orders SELECT id + 900, customer, placed, state, note FROM orders",
+        "UPDATE customers SET city = 'Oslo'",
+    ],
+    ids=["another column", "twice the rows", "another distribution"],
+)
+def test_a_source_that_moves_is_learned_again(shop, change):
+    shop.change(refit="on-drift")
+    recipe = load_recipe(shop.recipe)
+    store = open_store(recipe)
+    assert fitted(recipe, store).skipped
+    shop.sql(change)
+    assert not fitted(recipe, store).skipped
+
+
 def test_a_night_that_somebody_changed_is_no_night(second_night, tmp_path):
     folder = tmp_path / "shop"
     shutil.copytree(second_night.folder, folder, symlinks=True)
