@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from synth_ops.ports import (
     Progress,
     ProgressListener,
     PublishRules,
+    ShardedGenerator,
     Source,
     Target,
     Threshold,
@@ -100,13 +102,8 @@ def run_step(
     if step not in _RUNNERS:
         raise RecipeError(f"there is no step {step!r}", f"steps: {', '.join(_RUNNERS)}")
     started = time.perf_counter()
-    try:
+    with _nothing_unforeseen():
         ref, skipped, facts = _RUNNERS[step](recipe, store, needs, progress or _ignore)
-    except SynthOpsError:
-        raise
-    except Exception as error:  # noqa: BLE001  an orchestrator logs what it catches, and the text may hold values
-        refuse_interruption(error)
-        raise unforeseen(error) from None
     seconds = time.perf_counter() - started
     logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
     store.remember(*_latest_key(recipe, ref.kind), ref=ref)
@@ -143,6 +140,18 @@ def run_all(
         if on_step:
             on_step(result)
     return results
+
+
+@contextlib.contextmanager
+def _nothing_unforeseen() -> Iterator[None]:
+    """An orchestrator logs what it catches, and the text of an error that nobody foresaw may hold values."""
+    try:
+        yield
+    except SynthOpsError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        refuse_interruption(error)
+        raise unforeseen(error) from None
 
 
 def latest(recipe: Recipe, kind: ArtifactKind, *, store: Store) -> ArtifactRef:
@@ -230,6 +239,53 @@ def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str
     steps |= {"publish": publication} if publication and published else {}
     document, context = recall_report(recipe, store, report, at=stored.created_at, steps=steps)
     return report, document, replace(context, publication=receipt if published else None)
+
+
+def plan_shards(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int) -> list[list[int]]:
+    """Deal the shards of the copy that a recipe asks for to at most `tasks` workers.
+
+    Args:
+        needs: The model.
+        tasks: How many workers there are.
+
+    Returns:
+        For each worker the numbers of its shards; for none where the generator draws a copy in one piece.
+    """
+    with _nothing_unforeseen():
+        fitted = _sharded(store, _required(store, needs, ArtifactKind.MODEL))
+        count = fitted.shards(recipe.scale) if fitted else 1
+    return [list(range(first, count, tasks)) for first in range(min(tasks, count))] if count > 1 else []
+
+
+def run_shards(
+    recipe: Recipe,
+    shards: Sequence[int],
+    *,
+    store: Store,
+    needs: ArtifactRef,
+    progress: ProgressListener | None = None,
+) -> list[ArtifactRef]:
+    """Draw some shards of a copy into the store; the step `sample` puts them together when all are there.
+
+    Args:
+        shards: Numbers, from `plan_shards`.
+        needs: The model.
+
+    Raises:
+        SampleError: One can't be drawn.
+    """
+    from synth_ops.steps.shards import sample_shard
+
+    with _nothing_unforeseen():
+        model = _required(store, needs, ArtifactKind.MODEL)
+        fitted = _sharded(store, model)
+        if fitted is None:
+            raise RecipeError("this generator draws a copy in one piece", "run the step sample alone")
+        told = progress or _ignore
+        return [
+            sample_shard(model, fitted, shard, seed=recipe.seed, scale=recipe.scale, store=store, progress=told)[0]
+            for shard in shards
+        ]
 
 
 def known_tables(recipe: Recipe, store: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
@@ -425,10 +481,43 @@ def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef, ver
 
 
 def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
-    from synth_ops.steps.sample import sample
+    from synth_ops.steps.sample import assemble, sample
 
     model = _required(store, needs, ArtifactKind.MODEL)
-    body = store.read(model).body
+    drawn = _drawn_shards(recipe, store, model)
+    if drawn:
+        ref, skipped = assemble(model, len(drawn), seed=recipe.seed, scale=recipe.scale, store=store)
+        for shard in drawn:
+            store.delete(shard)  # the copy holds them
+    else:
+        generator = _generator_of(store, model)
+        ref, skipped = sample(model, generator, seed=recipe.seed, scale=recipe.scale, store=store, progress=progress)
+    return ref, skipped, {"tables": _rows(store.read(ref).body)}
+
+
+def _drawn_shards(recipe: Recipe, store: Store, model: ArtifactRef) -> list[ArtifactRef]:
+    """All shards of the copy that a recipe asks for, if they were drawn apart; none otherwise."""
+    from synth_ops.steps.shards import shard_ref
+
+    if not store.exists(shard_ref(model, 0, seed=recipe.seed, scale=recipe.scale)):
+        return []
+    fitted = _sharded(store, model)
+    count = fitted.shards(recipe.scale) if fitted else 0
+    shards = [shard_ref(model, shard, seed=recipe.seed, scale=recipe.scale) for shard in range(count)]
+    return shards if all(store.exists(shard) for shard in shards) else []
+
+
+def _sharded(store: Store, model: ArtifactRef) -> ShardedGenerator | None:
+    """A fitted model whose copies can be drawn in parts; None for one whose copies can't."""
+    from synth_ops.artifact_io import read_metadata, read_model
+
+    fitted = _generator_of(store, model).load(read_model(store, model).path, read_metadata(store, model))
+    return fitted if isinstance(fitted, ShardedGenerator) else None
+
+
+def _generator_of(store: Store, model: ArtifactRef) -> Any:
+    """The generator that fitted a model, of the same version."""
+    body = store.facts(model)
     generator = _generator(body["generator"], body["settings"])
     if generator.version != body["generator_version"]:
         raise ArtifactVersionError(
@@ -436,8 +525,7 @@ def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: P
             f"this worker has {generator.version}",
             "install one version on all workers, or fit again",
         )
-    ref, skipped = sample(model, generator, seed=recipe.seed, scale=recipe.scale, store=store, progress=progress)
-    return ref, skipped, {"tables": _rows(store.read(ref).body)}
+    return generator
 
 
 def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:

@@ -14,6 +14,7 @@ from synth_ops import __version__
 
 if TYPE_CHECKING:
     from synth_ops.airflow.assets import published_tables, synthetic_asset
+    from synth_ops.airflow.fan_out import SynthPlanShardsOperator, SynthShardsOperator
     from synth_ops.airflow.operators import (
         SynthFitOperator,
         SynthGateFailed,
@@ -31,9 +32,11 @@ __all__ = [
     "SynthFitOperator",
     "SynthGateFailed",
     "SynthGateOperator",
+    "SynthPlanShardsOperator",
     "SynthPreflightOperator",
     "SynthPublishOperator",
     "SynthSampleOperator",
+    "SynthShardsOperator",
     "SynthSnapshotOperator",
     "SynthStepOperator",
     "SynthTidyOperator",
@@ -44,7 +47,10 @@ __all__ = [
 ]
 
 _OPERATORS = "synth_ops.airflow.operators"
+_FAN_OUT = "synth_ops.airflow.fan_out"
 _HOMES = {
+    "SynthPlanShardsOperator": _FAN_OUT,
+    "SynthShardsOperator": _FAN_OUT,
     "published_tables": "synth_ops.airflow.assets",
     "synthetic_asset": "synth_ops.airflow.assets",
     "synthetic_copy": "synth_ops.airflow.task_group",
@@ -72,7 +78,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["software"],
             }
         ],
-        "operators": [{"integration-name": "Synth Ops", "python-modules": [_OPERATORS]}],
+        "operators": [{"integration-name": "Synth Ops", "python-modules": [_OPERATORS, _FAN_OUT]}],
         "extra-links": ["synth_ops.airflow.links.ReportLink"],
         "task-decorators": [{"name": "synth_gate", "class-name": "synth_ops.airflow.decorators.synth_gate_task"}],
         "config": {

@@ -115,10 +115,33 @@ class SynthOperator(BaseOperator):
         finally:
             self._at_work = False
 
+    def log_progress(self, progress: Progress) -> None:
+        """One line of the task's log."""
+        self.log.info("%s %s (%s of %s)", progress.step, progress.item, progress.done, progress.total)
+
     def on_kill(self) -> None:
         """Interrupt the work as Ctrl-C would: statements are cancelled, what was begun is removed."""
         if self._at_work:
             raise KeyboardInterrupt
+
+
+def needed(step: str, given: Any, recipe: Recipe, store: Store) -> ArtifactRef:
+    """The artifact that a step is to go on with: what the task before returned, or the recipe's latest.
+
+    Raises:
+        RecipeError: The task before returned nothing.
+        ArtifactNotFoundError: There is no latest one.
+    """
+    from synth_ops.artifacts import ArtifactRef
+    from synth_ops.errors import RecipeError
+    from synth_ops.run import latest
+
+    kind = plan.step(plan.step(step).needs or step).makes
+    if given == LATEST:
+        return latest(recipe, kind, store=store)
+    if not given:  # skipped, cleared or marked by hand: nobody says what to go on with
+        raise RecipeError(f"the task before returned no {kind}", "run it first")
+    return ArtifactRef.from_json(given)
 
 
 class SynthStepOperator(SynthOperator):
@@ -165,8 +188,8 @@ class SynthStepOperator(SynthOperator):
         from synth_ops.run import run_step
 
         with self.working() as (recipe, store):
-            needs = self._needed(recipe, store)
-            result = run_step(recipe, self.step, store=store, needs=needs, progress=self._log_progress)
+            needs = needed(self.step, self.needs, recipe, store) if plan.step(self.step).needs else None
+            result = run_step(recipe, self.step, store=store, needs=needs, progress=self.log_progress)
             self.done = (recipe, store, result)
             if self.asset:
                 emit(self.asset, recipe, result, context)
@@ -182,23 +205,6 @@ class SynthStepOperator(SynthOperator):
         from synth_ops.airflow.openlineage import lineage_of
 
         return lineage_of(*self.done) if self.done else None
-
-    def _needed(self, recipe: Recipe, store: Store) -> ArtifactRef | None:
-        from synth_ops.artifacts import ArtifactRef
-        from synth_ops.errors import RecipeError
-        from synth_ops.run import latest
-
-        step_before = plan.step(self.step).needs
-        if step_before is None:
-            return None
-        if self.needs == LATEST:
-            return latest(recipe, plan.step(step_before).makes, store=store)
-        if not self.needs:  # skipped, cleared or marked by hand: nobody says what to go on with
-            raise RecipeError(f"the task before returned no {plan.step(step_before).makes}", "run it first")
-        return ArtifactRef.from_json(self.needs)
-
-    def _log_progress(self, progress: Progress) -> None:
-        self.log.info("%s %s (%s of %s)", progress.step, progress.item, progress.done, progress.total)
 
 
 class SynthSnapshotOperator(SynthStepOperator):

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import TaskGroup
+from airflow.sdk import TaskGroup, TriggerRule
 
 from synth_ops import plan
+from synth_ops.airflow.fan_out import SynthPlanShardsOperator, SynthShardsOperator
 from synth_ops.airflow.operators import (
     LATEST,
     SynthFitOperator,
@@ -43,6 +44,7 @@ def synthetic_copy(
     steps: Sequence[str] = ALL_STEPS,
     group_id: str = "synthetic_copy",
     asset: str | None = None,
+    fan_out: int = 0,
     keep_snapshot: bool = True,
     step_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
     **task_kwargs: Any,
@@ -58,6 +60,8 @@ def synthetic_copy(
             latest artifact: one DAG fits every week, and another one samples that model every night.
         group_id: Name of the group; the tasks are named after their steps.
         asset: See `SynthStepOperator`.
+        fan_out: On how many workers the copy may be sampled at the same time: as many mapped tasks `shards` draw a part
+            of it each, which `sample` puts together. The copy is the same for any number.
         keep_snapshot: Whether production's rows stay in the store: for the next run, which then reads them again only
             if they changed.
         step_kwargs: For the task of one step: `{"fit": {"pool": "large"}}`.
@@ -73,7 +77,7 @@ def synthetic_copy(
     if not steps or ALL_STEPS[first : first + len(steps)] != tuple(steps):
         raise ValueError(f"steps are neighbours out of {', '.join(ALL_STEPS)}, in this order")
     own = step_kwargs or {}
-    if unknown := sorted(set(own) - {*steps, "preflight", "tidy"}):
+    if unknown := sorted(set(own) - {*steps, "preflight", "shards", "tidy"}):
         raise ValueError(f"step_kwargs names no step of this group: {', '.join(unknown)}")
     with TaskGroup(group_id=group_id) as group:
         given = {"recipe": recipe, **task_kwargs}
@@ -84,9 +88,16 @@ def synthetic_copy(
             needs = tasks[before].output if before in tasks else LATEST
             arguments = {**given, "needs": needs, "asset": asset, **own.get(name, {})}
             tasks[name] = _OPERATORS[name](task_id=name, **arguments)
+            if name == "sample" and fan_out:
+                mapped = {**given, "needs": needs, **own.get("shards", {})}
+                parts = SynthPlanShardsOperator(task_id="plan_shards", tasks=fan_out, **mapped)
+                shards = SynthShardsOperator.partial(task_id="shards", **mapped).expand(shards=parts.output)
+                shards >> tasks[name]
+                # with nothing to draw apart the mapped tasks are skipped, and the copy is sampled in one piece
+                tasks[name].trigger_rule = TriggerRule.NONE_FAILED
         unwanted = None if keep_snapshot or "snapshot" not in tasks else tasks["snapshot"].output
         tidy = SynthTidyOperator(task_id="tidy", snapshot=unwanted, **{**given, **own.get("tidy", {})})
         preflight.as_setup()  # type: ignore[no-untyped-call]
-        preflight >> tasks[steps[0]]
+        preflight >> (parts if fan_out and steps[0] == "sample" else tasks[steps[0]])
         tasks[steps[-1]] >> tidy.as_teardown(setups=preflight)
     return group

@@ -66,7 +66,7 @@ class Refresh:
     def artifacts(self) -> dict[str, list[str]]:
         """The ids in the store, by kind."""
         store = Store(self.store)
-        return {kind.value: [ref.id for ref in store.artifacts(kind)] for kind in ArtifactKind}
+        return {kind.value: [ref.id for ref in store.artifacts(kind)] for kind in (step.makes for step in STEPS)}
 
     def only(self, kind: ArtifactKind) -> ArtifactRef:
         """The store's only artifact of a kind."""

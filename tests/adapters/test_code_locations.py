@@ -57,6 +57,8 @@ def test_every_dag_runs(night, dags, run_dag, monkeypatch):
     assert not any(result["skipped"] for result in run("nightly_refresh").results.values())
     assert night.generations() == night.artifacts()["copy"]
 
+    assert all(result["skipped"] for result in run("fan_out_refresh").results.values())
+
     refreshed = run("refresh_on_asset")
     assert all(result["skipped"] for result in refreshed.results.values())
     assert "test_database/customers" in refreshed.events

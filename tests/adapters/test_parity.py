@@ -9,7 +9,12 @@ import pytest
 from airflow.sdk import DAG
 
 from synth_ops.airflow import synthetic_copy
+from synth_ops.artifact_io import read_copy
+from synth_ops.artifacts import ArtifactKind
 from synth_ops.dagster import synthetic_assets
+from synth_ops.fingerprint import file_digest
+from synth_ops.run import run_step
+from synth_ops.store import Store
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
 
@@ -44,6 +49,44 @@ def test_dagster_makes_the_same_artifacts(refresh, expected, dagster_instance):
     made = {event.asset_key.path[-1]: event.materialization for event in result.get_asset_materialization_events()}
     assert {kind: [made[kind].metadata["id"].value] for kind in expected} == expected
     assert {kind: [made[kind].tags["dagster/data_version"]] for kind in expected} == expected
+
+
+IN_SHARDS = {"generator_settings": {"shard_cells": 4_000}, "scale": 20}
+
+
+def test_sampling_on_mapped_tasks_makes_the_same_artifacts(refresh, run_dag):
+    """The same table files as from one process, whoever draws which part of them."""
+    alone, mapped = refresh(store="alone", **IN_SHARDS), refresh(store="mapped", **IN_SHARDS)
+    store, needs = Store(alone.store), None
+    for step in ("snapshot", "fit", "sample"):
+        needs = run_step(alone.recipe, step, store=store, needs=needs).ref
+    with DAG("mapped", schedule=None) as dag:
+        synthetic_copy(mapped.file, store=str(mapped.store), steps=("snapshot", "fit", "sample"), fan_out=3)
+    finished = run_dag(dag)
+    assert finished.state == "success"
+    dealt = finished.xcoms["synthetic_copy.plan_shards"]
+    assert len(dealt) == 3
+    assert sorted(number for shards in dealt for number in shards) == list(range(sum(map(len, dealt))))
+    assert mapped.artifacts() == alone.artifacts()
+    assert Store(mapped.store).artifacts(ArtifactKind.SHARD) == []  # the copy holds them
+    files = [
+        {
+            name: [file_digest(file) for file in data.files]
+            for name, data in read_copy(Store(each.store), needs).tables.items()
+        }
+        for each in (alone, mapped)
+    ]
+    assert files[0] == files[1]
+    assert any(len(digests) > 1 for digests in files[0].values())
+
+
+def test_what_cannot_be_parted_is_sampled_in_one_piece(refresh, run_dag):
+    night = refresh()
+    with DAG("one_piece", schedule=None) as dag:
+        synthetic_copy(night.file, store=str(night.store), steps=("snapshot", "fit", "sample"), fan_out=2)
+    finished = run_dag(dag)
+    assert (finished.state, finished.tasks["synthetic_copy.shards"]) == ("success", "skipped")
+    assert len(night.artifacts()["copy"]) == 1
 
 
 def test_the_component_makes_the_same_artifacts(refresh, expected, dagster_instance, component):

@@ -122,6 +122,17 @@ def test_the_python_blocks_load(readme, repository, tmp_path, place):
     assert finished.returncode == 0, finished.stderr
 
 
+def test_the_component_is_the_one_of_the_project(readme, repository):
+    (block,) = blocks(readme, "yml")
+    files = list((repository / "assets" / "component").rglob("defs.yaml"))
+    assert [file.read_text(encoding="utf-8") for file in files] == [block]
+
+
+def test_every_dag_and_code_location_is_named(readme, repository):
+    for file in (*(repository / "dags").glob("*.py"), *(repository / "assets").glob("*.py")):
+        assert f"`{file.relative_to(repository)}`" in readme
+
+
 def test_files_that_it_names_exist(readme, repository):
     for name in set(re.findall(r"`((?:dags|assets|examples|synth_ops|tests)/[\w/.]+\.py)`", readme)):
         assert (repository / name).is_file(), name
