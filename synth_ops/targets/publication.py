@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from synth_ops.artifacts import Generation
 from synth_ops.errors import PublishRefusedError
 from synth_ops.ports import Progress, ProgressListener
+
+_PRODUCTION = frozenset({"live", "prd", "prod", "production"})
 
 Tick = Callable[[str], None]
 
@@ -112,3 +115,16 @@ def ticks(progress: ProgressListener, total: int) -> Tick:
         progress(Progress(step="publish", item=item, done=done, total=total))
 
     return tick
+
+
+def refuse_production(environment: str) -> None:
+    """Refuse to mark a database as one of an environment that may not be replaced.
+
+    Raises:
+        PublishRefusedError: Its name is empty, or sounds like production.
+    """
+    words = set(re.split(r"[^a-z0-9]+", environment.lower())) - {""}
+    if not words or words & _PRODUCTION:
+        raise PublishRefusedError(
+            f"{environment!r} is no name for an environment that may be replaced", "name it staging, test, dev, ..."
+        )

@@ -10,6 +10,7 @@ import pytest
 
 from synth_ops.location import parse_location
 from synth_ops.targets.duckdb import DuckDBTarget
+from synth_ops.targets.mysql.target import MySQLTarget
 from synth_ops.targets.parquet import ParquetTarget
 from synth_ops.targets.postgresql.target import PostgreSQLTarget
 from synth_ops.targets.sqlite import SQLiteTarget
@@ -114,4 +115,35 @@ class TestPostgreSQLTarget(TargetContract):
             read=read,
             occupy=occupy,
             occupied=occupied,
+        )
+
+
+class TestMySQLTarget(TargetContract):
+    @pytest.fixture
+    def place(self, tmp_path, mariadb_server, mariadb_database):
+        location = parse_location(mariadb_server.url(mariadb_database), tmp_path)
+        MySQLTarget(location).mark("test", confirm=mariadb_database)
+
+        def rows(*statements):
+            with contextlib.closing(mariadb_server.connect(mariadb_database)) as connection:
+                found = []
+                for statement in statements:
+                    with connection.cursor() as cursor:
+                        cursor.execute(statement)
+                        found.append(cursor.fetchall())
+                return found
+
+        def read(names):
+            locks = ", ".join(f"`{name}` READ" for name in names)
+            _, *found = rows(f"LOCK TABLES {locks}", *(f"SELECT * FROM `{name}`" for name in names))
+            return dict(zip(names, found, strict=True))
+
+        def occupy():
+            rows("DROP TABLE synth_ops_environment", "CREATE TABLE first AS SELECT 1 AS precious")
+
+        return TargetPlace(
+            target=lambda: MySQLTarget(location),
+            read=read,
+            occupy=occupy,
+            occupied=lambda: rows("SELECT * FROM first"),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Collection, Iterable
 
 from synth_ops import sql
@@ -11,9 +10,9 @@ from synth_ops.errors import PublishRefusedError
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place
 from synth_ops.targets.postgresql.history import create
+from synth_ops.targets.publication import refuse_production
 
 _MOST_BYTES = 63
-_PRODUCTION = frozenset({"live", "prd", "prod", "production"})
 _IDENTITY = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()), oid::text, datname
 FROM pg_database WHERE datname = current_database()
@@ -46,11 +45,7 @@ def mark(connection: Connection, label: str, *, environment: str, confirm: str) 
     Raises:
         PublishRefusedError: The environment sounds like production, or another database was meant.
     """
-    words = set(re.split(r"[^a-z0-9]+", environment.lower()))
-    if not words - {""} or words & _PRODUCTION:
-        raise PublishRefusedError(
-            f"{environment!r} is no name for an environment that may be replaced", "name it staging, test, dev, ..."
-        )
+    refuse_production(environment)
     cluster, oid, database = connection.execute(_IDENTITY).fetchall()[0]
     if confirm != database:
         raise PublishRefusedError(

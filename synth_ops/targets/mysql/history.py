@@ -1,0 +1,157 @@
+"""What a database remembers of its generations, which one is live, and who publishes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pymysql
+
+from synth_ops import sql
+from synth_ops.errors import PublishRefusedError, TargetUnavailableError
+from synth_ops.targets.mysql.connection import GONE, LOCKED, Connection, code_of, run
+from synth_ops.targets.publication import Published
+
+PREFIX = "synth_ops_"
+_POINTER = re.compile(r"synth_ops_live_(\d+)_(\d+)")
+_HOME = re.compile(r"synth_ops_(\d+)_(\d+)")
+_LOCK_WAIT_S = 2
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS synth_ops_environment (
+    name varchar(190) NOT NULL, identity varchar(500) NOT NULL, marked_at datetime NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS synth_ops_generation (
+    number int PRIMARY KEY, copy varchar(190) NOT NULL, published_at varchar(40) NOT NULL, previous int NOT NULL,
+    tables longtext NOT NULL, homes longtext NOT NULL, swap bigint NOT NULL)""",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One generation as the database remembers it.
+
+    Attributes:
+        homes: The name that each of its tables has while another generation is live.
+        swap: The number of the swap that made it live first.
+    """
+
+    published: Published
+    homes: Mapping[str, str]
+    swap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All of it at one moment.
+
+    Attributes:
+        swap: Number of the last swap; 0 before the first.
+        live: The generation that readers see.
+        highest: The highest number ever given to a generation.
+    """
+
+    swap: int
+    live: Stored | None
+    generations: Mapping[int, Stored]
+    highest: int
+
+    @property
+    def pointer(self) -> str:
+        """Name of the table that says what is live."""
+        return pointer(self.swap, self.live.published.number if self.live else 0)
+
+
+def pointer(swap: int, number: int) -> str:
+    """Name of the table that says so."""
+    return f"{PREFIX}live_{swap}_{number}"
+
+
+def create(connection: Connection) -> None:
+    """Make the tables of the history, where there are none yet."""
+    for statement in _TABLES:
+        run(connection, statement)
+    if not any(_POINTER.fullmatch(name) for name in names(connection)):
+        run(connection, f"CREATE TABLE {sql.quote(pointer(0, 0))} (nothing int)")
+
+
+def names(connection: Connection) -> set[str]:
+    """The names of all tables and views in the database."""
+    return {name for (name,) in run(connection, "SHOW TABLES")}
+
+
+def read(connection: Connection, label: str) -> History:
+    """Read the history.
+
+    Raises:
+        PublishRefusedError: Somebody removed a part of it.
+    """
+    found = [match for match in map(_POINTER.fullmatch, names(connection)) if match]
+    if len(found) != 1:
+        raise PublishRefusedError(f"{label}: the history of publications is damaged", "mark the target again")
+    swap, live = int(found[0][1]), int(found[0][2])
+    columns = "number, copy, published_at, previous, tables, homes, swap"
+    rows = run(connection, f"SELECT {columns} FROM synth_ops_generation")
+    stored = [Stored(published=Published.from_row(row[:5]), homes=json.loads(row[5]), swap=row[6]) for row in rows]
+    published = {each.published.number: each for each in stored if each.swap <= swap}
+    return History(swap=swap, live=published.get(live), generations=published, highest=max([0, live, *published]))
+
+
+def insert(connection: Connection, stored: Stored) -> None:
+    """Write a generation down: it counts once its swap was made."""
+    values = (*stored.published.to_row(), json.dumps(dict(stored.homes)), stored.swap)
+    run(connection, "INSERT INTO synth_ops_generation VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
+
+
+def forget(connection: Connection, stored: Stored) -> None:
+    """Strike out a generation whose swap was refused: another swap may have its number."""
+    run(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (stored.published.number,))
+
+
+@contextlib.contextmanager
+def publishing(connection: Connection, database: str, label: str) -> Iterator[None]:
+    """Be the only publisher; a session's lock, which the server frees when its client dies.
+
+    Raises:
+        TargetUnavailableError: Another one is at work.
+    """
+    name = f"synth_ops:{database}"[-64:]
+    if run(connection, "SELECT GET_LOCK(%s, %s)", (name, _LOCK_WAIT_S)) != [(1,)]:
+        raise TargetUnavailableError(f"another run is publishing to {label}", "try again when it is done")
+    try:
+        yield
+    finally:
+        if connection.open:
+            run(connection, "SELECT RELEASE_LOCK(%s)", (name,))
+
+
+def collect(connection: Connection, label: str, unwanted: Sequence[int] = ()) -> None:
+    """Remove generations, and what dead publishers left; what somebody reads or needs is left for the next call."""
+    history = read(connection, label)
+    run(connection, "DELETE FROM synth_ops_generation WHERE swap > %s", (history.swap,))
+    kept = {number: each for number, each in history.generations.items() if number not in unwanted}
+    known = {home for each in kept.values() for home in each.homes.values()}
+    garbage = sorted(name for name in names(connection) if _HOME.fullmatch(name) and name not in known)
+    busy = set() if _drop(connection, garbage) else {int(_HOME.fullmatch(name)[1]) for name in garbage}  # type: ignore[index]
+    for number in sorted(set(unwanted) - busy):
+        run(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (number,))
+
+
+def _drop(connection: Connection, tables: Sequence[str]) -> bool:
+    """All at once, as they refer to one another, and without waiting for readers."""
+    if not tables:
+        return True
+    try:
+        run(connection, "SET SESSION foreign_key_checks = 0")
+        run(connection, "SET SESSION lock_wait_timeout = 0")
+        run(connection, f"DROP TABLE {sql.columns_sql(tables)}")
+    except pymysql.Error as error:
+        if code_of(error) not in (*LOCKED, *GONE):
+            raise
+        return False
+    finally:
+        if connection.open:
+            run(connection, "SET SESSION foreign_key_checks = 1")
+            run(connection, "SET SESSION lock_wait_timeout = 1")
+    return True

@@ -1,0 +1,227 @@
+"""MariaDB as a target: whole generations through kills, races and readers, and whole databases with their keys."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import signal
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+
+import pymysql
+import pytest
+
+from synth_ops.artifact_io import read_snapshot
+from synth_ops.errors import PublishError, PublishRefusedError, RecipeError
+from synth_ops.location import parse_location
+from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.recipe import parse_recipe
+from synth_ops.run import open_target, run_step
+from synth_ops.store import Store
+from synth_ops.targets.constraints import enforceable_foreign_keys
+from synth_ops.targets.mysql.target import MySQLTarget
+from synth_ops.testing.contracts import MARKED, marked, unheard
+from synth_ops.testing.warehouses import write_table
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from synth_ops.location import parse_location
+from synth_ops.targets.mysql.target import MySQLTarget
+from synth_ops.testing.contracts import MARKED, marked
+
+def die(progress):
+    if progress.done == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+target = MySQLTarget(parse_location(sys.argv[1], Path.cwd()))
+target.publish(MARKED, marked(Path(sys.argv[2]), int(sys.argv[3])), copy_id=sys.argv[3], keep=2, progress=die)
+"""
+JOINED = "SELECT DISTINCT f.publication, s.publication FROM first f JOIN second s USING (id)"
+
+
+class Database:
+    def __init__(self, server, name, folder):
+        self.server, self.name, self.url = server, name, server.url(name)
+        self.location = parse_location(self.url, folder)
+        self.target().mark("test", confirm=name)
+
+    def target(self):
+        return MySQLTarget(self.location)
+
+    def rows(self, *statements):
+        with contextlib.closing(self.server.connect(self.name)) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+
+@pytest.fixture
+def database(mariadb_server, mariadb_database, tmp_path):
+    return Database(mariadb_server, mariadb_database, tmp_path)
+
+
+def publish(database, folder, number, progress=unheard):
+    tables = marked(folder, number)
+    return database.target().publish(MARKED, tables, copy_id=str(number), keep=2, progress=progress)
+
+
+def live_mark(database):
+    ((first, second),) = database.rows(JOINED)
+    assert first == second
+    return first
+
+
+def test_a_publisher_killed_at_any_tick_leaves_old_or_new(database, tmp_path):
+    ticks = []
+    publish(database, tmp_path, 1, ticks.append)
+    outcomes, number = set(), 1
+    for tick in ticks:
+        number += 1
+        command = [sys.executable, "-c", KILLED, database.url, str(tmp_path), str(number), str(tick.done)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        live = live_mark(database)
+        assert live in {number - 1, number}
+        outcomes.add(live == number)
+        publish(database, tmp_path, number)
+        assert live_mark(database) == number
+    assert outcomes == {False, True}
+    publish(database, tmp_path, number + 1)
+    kept = {each.number for each in database.target().generations()}
+    homes = {name for (name,) in database.rows("SHOW TABLES LIKE 'synth\\_ops\\__\\_%'")}
+    assert {int(home.split("_")[2]) for home in homes if home[10].isdigit()} <= kept
+
+
+def test_no_statement_meets_two_generations(database, tmp_path):
+    publish(database, tmp_path, 1)
+    seen, failures, done = [], [], threading.Event()
+
+    def read():
+        with contextlib.closing(database.server.connect(database.name)) as connection, connection.cursor() as cursor:
+            while not done.is_set():
+                try:
+                    cursor.execute(JOINED)
+                    seen.append(cursor.fetchall())
+                except pymysql.Error as error:
+                    failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(2, 12):
+            publish(database, tmp_path, number)
+        database.target().rollback()
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert failures == []
+    assert {len(each) for each in seen} == {1}
+    assert {one == other for ((one, other),) in seen} == {True}
+    assert len({each[0][0] for each in seen}) > 2
+
+
+def test_a_stale_run_is_refused(database, tmp_path):
+    publish(database, tmp_path, 1)
+
+    def overtake(progress):
+        if progress.item == "staged":
+            database.rows("RENAME TABLE synth_ops_live_1_1 TO synth_ops_live_2_1")
+
+    with pytest.raises(PublishRefusedError, match="another run swapped"):
+        publish(database, tmp_path, 2, overtake)
+    assert live_mark(database) == 1
+    assert publish(database, tmp_path, 3).number == 2
+
+
+def test_views_and_grants_follow_by_name(database, tmp_path):
+    publish(database, tmp_path, 1)
+    database.rows(f"CREATE VIEW seen AS {JOINED.replace('s.publication', 's.publication AS other')}")
+    publish(database, tmp_path, 2)
+    assert database.rows("SELECT * FROM seen") == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("CREATE TRIGGER watch BEFORE INSERT ON first FOR EACH ROW SET NEW.id = 1", "trigger watch"),
+        ("CREATE TABLE heirs (id int, FOREIGN KEY (id) REFERENCES first (id))", "of table"),
+    ],
+)
+def test_what_can_not_follow_is_refused(database, tmp_path, statement, named):
+    publish(database, tmp_path, 1)
+    database.rows(statement)
+    with pytest.raises(PublishRefusedError, match="can't follow") as refusal:
+        publish(database, tmp_path, 2)
+    assert named in str(refusal.value)
+    assert live_mark(database) == 1
+
+
+def test_values_come_as_they_are_or_not_at_all(database, tmp_path):
+    kinds = {"id": "VARCHAR", "text": "VARCHAR", "raw": "BLOB", "at": "TIMESTAMP", "day": "DATE", "many": "INTEGER[]",
+             "price": "DECIMAL(12,3)", "flag": "BOOLEAN", "half": "DOUBLE", "big": "BIGINT"}  # fmt: skip
+    table = Table(
+        name="all `kinds`; --",
+        path=("all `kinds`; --",),
+        columns=tuple(Column(name=name, type=kind) for name, kind in kinds.items()),
+        primary_key=("id",),
+    )
+    at, day = dt.datetime.fromisoformat("2020-02-29 01:02:03.000456"), dt.date(1999, 12, 31)
+    rows = [
+        ("a", 'q"\\,\n', b"\x00\xff", at, day, [1, None], Decimal("1.250"), True, 0.1, 2**62),
+        ("A", "NULL", b"", None, None, [], None, False, None, None),
+        ("a ", "", None, None, None, None, None, None, -1e300, -1),
+    ]
+    data = {table.name: write_table(tmp_path / "kinds", table, rows)}
+    metadata = Metadata(tables=(table,))
+    database.target().publish(metadata, data, copy_id="1", keep=1, progress=unheard)
+    found = database.rows("SELECT * FROM `all ``kinds``; --`")
+    assert sorted(found) == sorted(
+        [
+            ("a", 'q"\\,\n', b"\x00\xff", at, day, "[1,null]", Decimal("1.250"), 1, 0.1, 2**62),
+            ("A", "NULL", b"", None, None, "[]", None, 0, None, None),
+            ("a ", "", None, None, None, None, None, None, -1e300, -1),
+        ]
+    )
+    data = {table.name: write_table(tmp_path / "long", table, [("x" * 300, *rows[0][1:])])}
+    with pytest.raises(PublishError, match="does not take the rows"):
+        database.target().publish(metadata, data, copy_id="2", keep=1, progress=unheard)
+
+
+@pytest.mark.parametrize("name", ["chinook", "northwind", "sakila"])
+def test_a_data_set_keeps_its_rows_and_keys(database, duckdb_database, tmp_path, name):
+    recipe = parse_recipe({"source": str(duckdb_database(name)), "target": database.url}).at(tmp_path)
+    store = Store(tmp_path / "store")
+    snapshot = read_snapshot(store, run_step(recipe, "snapshot", store=store).ref)
+    database.target().publish(snapshot.metadata, snapshot.tables, copy_id="1", keep=1, progress=unheard)
+    counts = {table: database.rows(f"SELECT count(*) FROM `{table}`")[0][0] for table in snapshot.metadata.table_names}
+    assert counts == {table: data.rows for table, data in snapshot.tables.items()}
+    wanted = sum(len(enforceable_foreign_keys(snapshot.metadata, table)) for table in snapshot.metadata.tables)
+    query = "SELECT count(*) FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE()"
+    assert database.rows(query) == [(wanted,)]
+    assert wanted > 5
+
+
+def test_an_unmarked_database_and_rules_that_it_can_not_follow_are_refused(mariadb_server, mariadb_database, tmp_path):
+    url = mariadb_server.url(mariadb_database)
+    target = MySQLTarget(parse_location(url, tmp_path))
+    with pytest.raises(PublishRefusedError, match="target init"):
+        target.generations()
+    recipe = parse_recipe({"source": "a.duckdb", "target": url, "publish": {"mode": "append"}}).at(tmp_path)
+    with pytest.raises(RecipeError, match="append"):
+        open_target(recipe)
+    assert target.identity() == MySQLTarget(parse_location(url.replace("mysql:", "mariadb:"), tmp_path)).identity()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://root:hunter2@127.0.0.1:1/x", "mysql://nobody:hunter2@/x?unix_socket={socket}"]
+)
+def test_no_way_to_the_server_is_told_without_secrets(mariadb_server, tmp_path, url):
+    target = MySQLTarget(parse_location(url.format(socket=mariadb_server.socket), tmp_path))
+    with pytest.raises(PublishError) as failure:
+        target.generations()
+    assert "hunter2" not in str(failure.value)
+    assert failure.value.hint
