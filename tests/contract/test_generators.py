@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from synth_ops.generators.marginal_tree import MarginalTree
 from synth_ops.generators.relational_trees import RelationalTrees
 from synth_ops.testing.contracts import GeneratorContract
 
@@ -10,3 +11,9 @@ class TestRelationalTrees(GeneratorContract):
     @pytest.fixture
     def generator(self):
         return RelationalTrees()
+
+
+class TestMarginalTree(GeneratorContract):
+    @pytest.fixture
+    def generator(self):
+        return MarginalTree()

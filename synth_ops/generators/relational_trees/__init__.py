@@ -72,10 +72,12 @@ class RelationalTrees:
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn from a snapshot and write arrays and JSON into `folder`."""
         from synth_ops.generators.relational_trees.block import BlockSettings
+        from synth_ops.generators.relational_trees.learning.method import TreeBlocks
         from synth_ops.generators.relational_trees.learning.snapshot import learn
         from synth_ops.generators.relational_trees.model import save
 
-        save(learn(snapshot, BlockSettings(**self._settings), progress), folder)
+        blocks = TreeBlocks(settings=BlockSettings(**self._settings))
+        save(learn(snapshot, blocks, progress), folder)
 
     def load(self, folder: Path, metadata: Metadata) -> FittedTrees:
         """Load what `fit` wrote."""

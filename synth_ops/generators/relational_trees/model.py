@@ -15,6 +15,7 @@ from synth_ops.generators.providers import TextShape
 from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Block
 from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
+from synth_ops.generators.relational_trees.conditional import ConditionalTable
 from synth_ops.generators.relational_trees.differences import Difference, Origin, difference_from_json
 from synth_ops.generators.relational_trees.rules import Rule
 from synth_ops.generators.relational_trees.sequences import SequenceModel, sequence_from_json
@@ -24,7 +25,10 @@ from synth_ops.generators.relational_trees.tree import Tree
 _MODEL_FILE = "model.json"
 _ARRAYS_FILE = "arrays.npz"
 _TREE_FIELDS = ("feature", "threshold", "left", "parent")
+_TABLE_FIELDS = ("bins", "starts", "keep", "codes", "aliases")
 _BLOCK_FIELDS = ("bins", "bin_starts", "histogram_of", "next_histogram", "backoff", "starts", "codes", "cumulative")
+
+AnyBlock = Block | ConditionalTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ class Target:
 
     name: str
     inputs: tuple[str, ...]
-    block: Block
+    block: AnyBlock
     rule: Rule | None = None
     guards: Mapping[str, Rule] = field(default_factory=dict)
 
@@ -177,14 +181,15 @@ def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[A
 
 def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     number = str(len(arrays))
-    for name in _TREE_FIELDS:
-        arrays[f"{number}.{name}"] = getattr(target.block.tree, name)
-    for name in _BLOCK_FIELDS:
-        arrays[f"{number}.{name}"] = getattr(target.block, name)
+    if isinstance(target.block, Block):
+        arrays |= {f"{number}.{name}": getattr(target.block.tree, name) for name in _TREE_FIELDS}
+    fields = _BLOCK_FIELDS if isinstance(target.block, Block) else _TABLE_FIELDS
+    arrays |= {f"{number}.{name}": getattr(target.block, name) for name in fields}
     return {
         "name": target.name,
         "inputs": list(target.inputs),
         "block": number,
+        "kind": "tree" if isinstance(target.block, Block) else "table",
         "rule": _rule_to_json(target.rule, arrays) if target.rule else None,
         "guards": {name: _rule_to_json(rule, arrays) for name, rule in target.guards.items()},
     }
@@ -192,8 +197,11 @@ def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> 
 
 def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Target:
     number = entry["block"]
-    tree = Tree(**{name: arrays[f"{number}.{name}"] for name in _TREE_FIELDS})
-    block = Block(tree=tree, **{name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS})
+    if entry["kind"] == "tree":
+        tree = Tree(**{name: arrays[f"{number}.{name}"] for name in _TREE_FIELDS})
+        block: AnyBlock = Block(tree=tree, **{name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS})
+    else:
+        block = ConditionalTable(**{name: arrays[f"{number}.{name}"] for name in _TABLE_FIELDS})
     return Target(
         name=entry["name"],
         inputs=tuple(entry["inputs"]),

@@ -65,23 +65,25 @@ def most_telling(target: Variable, pool: Mapping[str, Variable], generator: np.r
     rows = np.flatnonzero(target.codes >= 0)
     if len(rows) > _SCREENING_ROWS:
         rows = generator.choice(rows, _SCREENING_ROWS, replace=False)
-    wanted = _coarse(target.codes[rows])
-    information = {name: _mutual_information(_coarse(each.codes[rows]), wanted) for name, each in pool.items()}
+    wanted = coarse(target.codes[rows])
+    information = {name: mutual_information(coarse(each.codes[rows]), wanted) for name, each in pool.items()}
     placed = [name for name in pool if name.startswith((SEQUENCE, ELAPSED, DIFFERENCE))][: _MOST_INPUTS // 3]
     best = [*placed, *sorted(set(pool) - set(placed), key=lambda name: (-information[name], name))][:_MOST_INPUTS]
     return [name for name in pool if name in best]
 
 
-def _coarse(codes: Codes) -> Codes:
+def coarse(codes: Codes, bins: int = _SCREENING_BINS) -> Codes:
+    """Codes in a few bins of about equal weight."""
     distinct, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    if len(distinct) <= _SCREENING_BINS:
+    if len(distinct) <= bins:
         return inverse.astype(np.int32)
-    middle = (np.cumsum(counts) - counts / 2) * (_SCREENING_BINS / len(codes))
-    return np.minimum(middle.astype(np.int32), _SCREENING_BINS - 1)[inverse]
+    middle = (np.cumsum(counts) - counts / 2) * (bins / len(codes))
+    return np.minimum(middle.astype(np.int32), bins - 1)[inverse]
 
 
-def _mutual_information(one: Codes, other: Codes) -> float:
-    joint = np.bincount(one * _SCREENING_BINS + other, minlength=_SCREENING_BINS**2).reshape(_SCREENING_BINS, -1)
+def mutual_information(one: Codes, other: Codes, bins: int = _SCREENING_BINS) -> float:
+    """What two variables in so many bins tell of each other, in nats."""
+    joint = np.bincount(one * bins + other, minlength=bins**2).reshape(bins, -1)
     share = joint / max(joint.sum(), 1)
     independent = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
     seen = share > 0

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ops.generators.relational_trees.block import BlockSettings, Variable
+from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import fit_number, support, variable
 from synth_ops.generators.relational_trees.learning.context import visible
+from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.sequences import find_rank
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.learning.targets import learn_target
@@ -51,7 +52,7 @@ def match_parents(connection: duckdb.DuckDBPyConnection, learning: Learning) -> 
 
 
 def learn_references(
-    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Learning], learning: Learning, settings: BlockSettings
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Learning], learning: Learning, method: BlockMethod
 ) -> None:
     """Learn every foreign key of a table; its parents get a variable that says which group they are in."""
     table = learning.structure.table
@@ -83,7 +84,7 @@ def learn_references(
         learning.references[number] = ReferenceModel(
             groups=count,
             group_of=tuple(int(group) for group in groups) if parent.structure.lookup else (),
-            quota=_learn_quota(parent, table.name, number, parent_of, settings),
+            quota=_learn_quota(parent, table.name, number, parent_of, method),
             null_share=float((parent_of == NO_PARENT).mean()) if len(parent_of) else 0.0,
             broken_share=float((parent_of == BROKEN).mean()) if len(parent_of) else 0.0,
             broken_values=_broken_values(connection, learning, key, parent_of),
@@ -114,14 +115,14 @@ def _depths(parent_of: Rows) -> tuple[Codes, int]:
     return depths, -1 if looped else int(depths.max(initial=0))
 
 
-def _learn_quota(parent: Learning, child: str, number: int, parent_of: Rows, settings: BlockSettings) -> Quota:
+def _learn_quota(parent: Learning, child: str, number: int, parent_of: Rows, method: BlockMethod) -> Quota:
     counts = np.bincount(parent_of[parent_of >= 0], minlength=parent.rows)
     codec = fit_number(pa.chunked_array([pa.array(counts)]), (), K_SUBJECTS)
     codes = codec.encode(pa.chunked_array([pa.array(counts)]))
     inputs = {
         name: each for name, each in parent.variables.items() if name in visible(parent, role_name(child, number))
     }
-    target = learn_target(f"quota|{number}|{child}", variable(codec, codes), inputs, settings)
+    target = learn_target(f"quota|{number}|{child}", variable(codec, codes), inputs, method)
     return Quota(codec=codec, mean=float(counts.mean()) if len(counts) else 0.0, target=target)
 
 

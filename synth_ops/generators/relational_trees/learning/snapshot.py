@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 
 from synth_ops.artifacts import Snapshot
 from synth_ops.generators.providers import learn_shapes
-from synth_ops.generators.relational_trees.block import BlockSettings
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
 from synth_ops.generators.relational_trees.learning.columns import learn_columns
 from synth_ops.generators.relational_trees.learning.differences import find_differences
+from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.references import learn_references, match_parents
 from synth_ops.generators.relational_trees.learning.sequences import find_sequence
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning
@@ -22,7 +22,7 @@ from synth_ops.ports import Progress, ProgressListener
 from synth_ops.sql import connect, register, relation_sql
 
 
-def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListener) -> dict[str, TableModel]:
+def learn(snapshot: Snapshot, method: BlockMethod, progress: ProgressListener) -> dict[str, TableModel]:
     """Learn every table of a snapshot."""
     metadata = snapshot.metadata
     schemas = {name: pq.read_schema(data.files[0]) for name, data in snapshot.tables.items()}
@@ -44,7 +44,7 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
             find_sequence(learning)
             find_differences(connection, tables, learning)
         for learning in tables.values():
-            learn_references(connection, tables, learning, settings)
+            learn_references(connection, tables, learning, method)
         for number, each in enumerate(structures):
             name = each.table.name
             progress(Progress(step="fit", item=f"{name}: blocks", done=len(structures) + number, total=total))
@@ -57,7 +57,7 @@ def learn(snapshot: Snapshot, settings: BlockSettings, progress: ProgressListene
             )
             described = dataclasses.replace(each.table, columns=provided)
             shapes = learn_shapes(connection, relation_sql(snapshot.tables[name]), described) if provided else {}
-            targets = tuple(learn_targets(tables, learning, settings))
+            targets = tuple(learn_targets(tables, learning, method))
             models[name] = TableModel(
                 rows=learning.rows,
                 schema=learning.schema,

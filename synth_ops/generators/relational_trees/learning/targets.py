@@ -10,9 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
+from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.differences import Origin
-from synth_ops.generators.relational_trees.learning.context import most_telling, seen_through
+from synth_ops.generators.relational_trees.learning.context import seen_through
+from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.sequences import (
     find_repetitions,
     recalled_variables,
@@ -40,17 +41,17 @@ _FEWEST_ROWS = 40
 _THREADS = min(os.cpu_count() or 1, 8)
 
 
-def learn_targets(tables: Mapping[str, Learning], learning: Learning, settings: BlockSettings) -> Iterator[Target]:
+def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: BlockMethod) -> Iterator[Target]:
     """A block for every variable of a table, each from what is drawn before it; several at a time."""
     find_repetitions(learning)
     rules = _rules(learning)
-    jobs = list(_jobs(tables, learning, rules))
+    jobs = list(_jobs(tables, learning, rules, method))
 
     def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
         name, target, inputs = job
         finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
         ruled = name.startswith(COLUMN) and name.removeprefix(COLUMN) not in learning.counted()
-        return learn_target(name, target, inputs, settings, finer, ruled=ruled)
+        return learn_target(name, target, inputs, method, finer, ruled=ruled)
 
     with ThreadPoolExecutor(_THREADS) as executor:
         yield from executor.map(learn_one, jobs)
@@ -64,7 +65,10 @@ def _rules(learning: Learning) -> dict[str, list[Rule]]:
 
 
 def _jobs(
-    tables: Mapping[str, Learning], learning: Learning, rules: Mapping[str, Sequence[Rule]]
+    tables: Mapping[str, Learning],
+    learning: Learning,
+    rules: Mapping[str, Sequence[Rule]],
+    method: BlockMethod,
 ) -> Iterator[tuple[str, Variable, dict[str, Variable]]]:
     """Every variable to draw, in order, with what it may depend on."""
     made = learning.structure
@@ -87,7 +91,8 @@ def _jobs(
         pool |= recalled_variables(learning) if reference_name(number) == strand else {}
         if not (learning.order or tables[key.parent].structure.lookup):
             pool |= seen_through(tables, learning, number, "")
-    for name in drawing_order(learning, rules):
+    names = drawing_order(learning, rules)
+    for name in method.order(names, _free_columns(learning, rules), learning.variables, pool):
         yield from _with_parts(learning, name, pool)
         pool |= recalled_variables(learning) if name == strand else {}
 
@@ -142,6 +147,18 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     return names
 
 
+def _free_columns(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> set[str]:
+    """Columns that may be drawn in any order: no key, and nothing follows from them exactly, nor they from anything."""
+    bound = set(rules) | {name for found in rules.values() for rule in found for name in rule.inputs}
+    own = {*learning.structure.own_key_columns(), *learning.bases, *learning.counted()}
+    own |= {base.column for base in learning.bases.values()} | {each.base_column for each in learning.differences}
+    own |= {name for rule in learning.structure.table.rules for name in (rule.column, *rule.inputs)}
+    if learning.sequence:
+        strand = learning.sequence.strand or ""
+        own |= {*learning.sequence.ordered_by, strand.removeprefix(COLUMN)}
+    return {column_name(name) for name in learning.codecs if name not in own} - bound
+
+
 def _after_what_they_follow(learning: Learning, columns: Sequence[str]) -> list[str]:
     """The same order, but a column after its base and after the columns of its row that determine it."""
     follows = {name: (base.column,) for name, base in learning.bases.items() if not base.through}
@@ -169,16 +186,16 @@ def learn_target(
     name: str,
     target: Variable,
     pool: Mapping[str, Variable],
-    settings: BlockSettings,
+    method: BlockMethod,
     finer: Mapping[str, Rule] = MappingProxyType({}),
     *,
     ruled: bool = False,
 ) -> Target:
     """A block for one variable, and the rule that determines it, where one does."""
     generator = stream(0, "learn", name)
-    names = most_telling(target, pool, generator)
+    names = method.choose(target, pool, generator)
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
     rule = find_rule(target, pool, K_SUBJECTS) if ruled else None
     guards = {other: each for other, each in finer.items() if other in pool}
-    block = fit_block(target, usable, settings, generator)
+    block = method.fit(target, usable, generator)
     return Target(name=name, inputs=tuple(names), block=block, rule=rule, guards=guards)
