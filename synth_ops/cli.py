@@ -106,7 +106,7 @@ def plan(recipe: RecipePath, store: StorePath = None) -> None:
     with watching() as progress:
         result = run_step(loaded, "snapshot", store=opened, progress=progress)
     snapshot = read_snapshot(opened, result.ref)
-    print_warnings(snapshot.warnings, most=None)
+    print_warnings(result.facts["warnings"], most=None)
     for line in _plan_lines(snapshot):
         output.print(line, markup=False)
     excluded = [name for name, table in loaded.tables.items() if table.exclude]

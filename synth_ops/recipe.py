@@ -145,6 +145,30 @@ class Policy(StrEnum):
     """For data that is nobody's: privacy measures are shown and block nothing. Needs a reason."""
 
 
+class Drift(StrEnum):
+    """What to do when the source's schema is not what it was the night before."""
+
+    SYNTHESISE = "synthesise"
+    """Go on, and say so: what is new is made like everything else, what is gone is no longer made."""
+    FAIL = "fail"
+    """Stop before a row is read."""
+
+
+class DriftRecipe(_Section):
+    """What may change in the source's schema without anybody looking at it."""
+
+    new_table: Drift = Drift.SYNTHESISE
+    """A table that the snapshot before did not have, and that `tables` does not name."""
+    removed_table: Drift = Drift.SYNTHESISE
+    """A table that is no longer there."""
+    new_column: Drift = Drift.SYNTHESISE
+    """A column that the snapshot before did not have, and that `tables` does not name."""
+    removed_column: Drift = Drift.SYNTHESISE
+    """A column that is no longer there."""
+    changed_type: Drift = Drift.SYNTHESISE
+    """A column whose declared type is another one."""
+
+
 class SubsetRecipe(_Section):
     """A part of the database that hangs together."""
 
@@ -254,6 +278,8 @@ class Recipe(_Section):
     """Where to publish: the same kinds of URLs (but for csv). It must not be the source."""
     require_read_only: bool = False
     """Refuse a source whose role could write to it; a warning says so otherwise."""
+    drift: DriftRecipe = Field(default_factory=DriftRecipe)
+    """Whether a changed schema passes."""
     subset: SubsetRecipe | None = None
     """Read a part only: some rows of one table, all that belongs to them, and the parents that these need."""
     generator: str = "relational_trees"
@@ -436,6 +462,12 @@ def _problem(item: Mapping[str, Any]) -> str:
 
 def _fields_at(place: Sequence[int | str]) -> list[str]:
     """The keys that a recipe may have at a place such as `("tables", "flights", "columns", "dest")`."""
+    sections: Mapping[str, type[BaseModel]] = {
+        "gate": GateRecipe,
+        "drift": DriftRecipe,
+        "subset": SubsetRecipe,
+        "publish": PublishRecipe,
+    }
     models: Mapping[str, type[BaseModel]] = {
         "tables": TableRecipe,
         "columns": ColumnRecipe,
@@ -443,12 +475,8 @@ def _fields_at(place: Sequence[int | str]) -> list[str]:
     }
     if not place:
         return list(Recipe.model_fields)
-    if place[0] == "gate":
-        return list(GateRecipe.model_fields)
-    if place[0] == "subset":
-        return list(SubsetRecipe.model_fields)
-    if place[0] == "publish":
-        return list(PublishRecipe.model_fields)
+    if place[0] in sections:
+        return list(sections[str(place[0])].model_fields)
     if place[-1] == "fixtures":
         return list(FixturesRecipe.model_fields)
     named = models.get(str(place[-2])) if len(place) > 1 else None

@@ -448,12 +448,21 @@ _Made = tuple[ArtifactRef, bool, dict[str, Any]]
 
 
 def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: ProgressListener) -> _Made:
+    from synth_ops.artifact_io import read_snapshot
+    from synth_ops.steps.drift import changes
     from synth_ops.steps.snapshot import take_snapshot
 
     _refuse_same_database(recipe, open_target(recipe))  # refused before any work is done
-    ref, skipped = take_snapshot(recipe, open_source(recipe), store=store, progress=progress)
+    # whatever the recipe said by then: a change of the schema is one
+    schema_key = ("schema", recipe.source_location().identity, recipe.target_location().identity)
+    known = store.recall(*schema_key)
+    before = read_snapshot(store, known).metadata if known and store.exists(known) else None
+    ref, skipped = take_snapshot(recipe, open_source(recipe), store=store, progress=progress, before=before)
+    store.remember(*schema_key, ref=ref)
     body = store.read(ref).body
-    return ref, skipped, {"tables": _rows(body), "warnings": list(body["warnings"])}
+    drift = changes(before, read_snapshot(store, ref).metadata) if before and known != ref else []
+    told = [f"since the snapshot before, {change.line}" for change in drift]
+    return ref, skipped, {"tables": _rows(body), "warnings": [*told, *body["warnings"]]}
 
 
 def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:

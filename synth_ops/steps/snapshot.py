@@ -17,6 +17,7 @@ from synth_ops.ports import Progress, ProgressListener, Source, SourceSession
 from synth_ops.recipe import Recipe, TableRecipe
 from synth_ops.rules import find_rules
 from synth_ops.steps.constraints import hold_to_data
+from synth_ops.steps.drift import refuse
 from synth_ops.steps.subset import part_of
 from synth_ops.store import Store
 
@@ -27,15 +28,18 @@ _NOBODY = (
 
 
 def take_snapshot(
-    recipe: Recipe, source: Source, *, store: Store, progress: ProgressListener
+    recipe: Recipe, source: Source, *, store: Store, progress: ProgressListener, before: Metadata | None = None
 ) -> tuple[ArtifactRef, bool]:
     """Read every table of the source into Parquet, unless the same state was read before.
+
+    Args:
+        before: What the recipe's snapshot before said of the schema; None where there was none.
 
     Returns:
         The snapshot, and whether it was there already.
 
     Raises:
-        SourceError: The source can't be read.
+        SourceError: The source can't be read, or its schema has changed more than the recipe lets pass.
         MetadataError: The recipe's keys do not fit the source, or its data break the keys and checks.
     """
     declared = recipe.model_dump(mode="json", include={"tables", "subset", "require_read_only"})
@@ -48,6 +52,8 @@ def take_snapshot(
         with source.session() as session:
             metadata, warnings = complete_metadata(session.metadata(), recipe)
             warnings += _privileges(session, recipe)
+            if before is not None:
+                refuse(before, metadata, recipe)
             tables: dict[str, TableData] = {}
             with part_of(metadata, recipe, session, progress) as (read, about_the_part):
                 for number, table in enumerate(metadata.tables):
@@ -101,10 +107,10 @@ def _privileges(session: SourceSession, recipe: Recipe) -> list[str]:
     """A warning where the source's role could write to it, or a refusal where the recipe wants one."""
     if not session.may_write:
         return []
-    label, hint = recipe.source_location().label, "give it a role that has SELECT alone"
+    hint = "give it a role that has SELECT alone"
     if recipe.require_read_only:
         raise SourceError(f"the recipe requires a source that can't be written, and the role {session.may_write}", hint)
-    return [f"the source {label} is only read, but its role {session.may_write}: {hint}"]
+    return [f"the source is only read, but its role {session.may_write}: {hint}"]
 
 
 def complete_metadata(reflected: Metadata, recipe: Recipe) -> tuple[Metadata, list[str]]:
