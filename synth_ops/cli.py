@@ -149,7 +149,7 @@ def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json:
         output.print(
             f"published generation {facts['publish']['generation']} to {facts['publish']['target']}", markup=False
         )
-        output.print(f"report    {facts['gate']['report']}", markup=False)
+        output.print(f"report    {facts['publish'].get('report', facts['gate']['report'])}", markup=False)
 
 
 def _verb(name: str, help_text: str) -> None:

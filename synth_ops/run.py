@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -224,21 +224,11 @@ def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str
     Raises:
         ArtifactNotFoundError: No copy was judged yet.
     """
-    from synth_ops.artifact_io import read_report
     from synth_ops.report import recall_report
 
-    stored = store.read(latest(recipe, ArtifactKind.REPORT, store=store))
-    report = read_report(store, stored.ref)
-    copy = store.read(report.copy).body if store.exists(report.copy) else {}
-    made_of = [(step, kind) for step, kind in (("snapshot", "snapshot"), ("fit", "model")) if copy]
-    steps = {step: ArtifactRef.from_json(copy[kind]) for step, kind in made_of}
-    steps |= {"sample": report.copy, "gate": report.ref}
+    report = latest(recipe, ArtifactKind.REPORT, store=store)
     publication = store.recall(*_latest_key(recipe, ArtifactKind.PUBLICATION))
-    receipt = store.read(publication).body if publication else {}
-    published = receipt.get("copy") == report.copy.to_json()
-    steps |= {"publish": publication} if publication and published else {}
-    document, context = recall_report(recipe, store, report, at=stored.created_at, steps=steps)
-    return report, document, replace(context, publication=receipt if published else None)
+    return recall_report(recipe, store, report, publication)
 
 
 def plan_shards(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int) -> list[list[int]]:
@@ -545,14 +535,19 @@ def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Pro
     report, skipped = gate(
         _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe, store), store=store, progress=progress
     )
-    at = store.read(report.ref).created_at
-    moved = moved_checks(*recall_report(recipe, store, report, at=at, steps={}))
-    facts = {**summary(report), "moved": moved, "report": str(report.html), "copy": report.copy.id}
+    _, document, context = recall_report(recipe, store, report.ref)
+    facts = {
+        **summary(report),
+        "moved": moved_checks(document, context),
+        "report": str(report.html),
+        "copy": report.copy.id,
+    }
     return report.ref, skipped, facts
 
 
 def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
-    from synth_ops.artifact_io import read_report
+    from synth_ops.artifact_io import REPORT_FILE, read_report
+    from synth_ops.report import write_published_page
     from synth_ops.steps.publish import publish
 
     given = _required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
@@ -567,8 +562,11 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
         keep=recipe.publish.keep_generations,
         store=store,
         progress=progress,
+        write_page=partial(write_published_page, recipe=recipe, store=store),
     )
+    page = store.read(ref).path / REPORT_FILE
     facts = {
+        **({"report": str(page)} if page.is_file() else {}),
         "generation": generation.number,
         "published_at": generation.published_at,
         "tables": dict(generation.tables),

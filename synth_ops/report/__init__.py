@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synth_ops.report.context import Context
 from synth_ops.report.markdown import render_markdown
-from synth_ops.report.nights import moved_checks, recall_report, write_nightly_report
+from synth_ops.report.nights import moved_checks, recall_report, write_nightly_report, write_published_page
 from synth_ops.report.page import render_html
 from synth_ops.report.profiles import stands_still
 from synth_ops.report.write import REPORT_JSON, render_json, write_report
@@ -19,5 +19,6 @@ __all__ = [
     "render_markdown",
     "stands_still",
     "write_nightly_report",
+    "write_published_page",
     "write_report",
 ]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from synth_ops.artifacts import ArtifactRef, GateReport, Snapshot, SyntheticCopy
+from synth_ops.artifact_io import REPORT_FILE, read_report
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Snapshot, SyntheticCopy
 from synth_ops.recipe import Recipe
 from synth_ops.report.context import Context
 from synth_ops.report.findings import findings
+from synth_ops.report.page import render_html
 from synth_ops.report.profiles import source_drift
 from synth_ops.report.scores import alerts, night_scores
 from synth_ops.report.write import REPORT_JSON, write_report
@@ -46,25 +49,44 @@ def write_nightly_report(
     return html
 
 
-def recall_report(
-    recipe: Recipe, store: Store, report: GateReport, *, at: str, steps: Mapping[str, ArtifactRef]
-) -> tuple[dict[str, Any], Context]:
-    """Read a report's document back, and what is known around it by now.
+def write_published_page(folder: Path, receipt: Mapping[str, Any], *, recipe: Recipe, store: Store) -> None:
+    """Write the page of a report as it is read once its copy is published.
 
     Args:
-        report: As `read_report` gives it.
-        at: When it was judged.
-        steps: Whose times to show, by step.
+        folder: Where to.
+        receipt: The publication's body: `report`, `target`, `generation`, `published_at`, ...
+    """
+    _, document, context = recall_report(recipe, store, ArtifactRef.from_json(receipt["report"]))
+    html = render_html(document, replace(context, publication=receipt))
+    (folder / REPORT_FILE).write_text(html, encoding="utf-8")
+
+
+def recall_report(
+    recipe: Recipe, store: Store, ref: ArtifactRef, publication: ArtifactRef | None = None
+) -> tuple[GateReport, dict[str, Any], Context]:
+    """Read a report back, its document, and what is known around it by now.
+
+    Args:
+        ref: The report.
+        publication: The recipe's last one; it counts if it published this report's copy.
 
     Raises:
         ArtifactError: The store can't be read.
     """
+    report, at = read_report(store, ref), store.read(ref).created_at
     folder = report.html.parent if report.html else Path()
     document: dict[str, Any] = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    kinds = {"snapshot": ArtifactKind.SNAPSHOT, "fit": ArtifactKind.MODEL, "sample": ArtifactKind.COPY}
+    steps = {step: ArtifactRef(kind=kind, id=document[kind.value]) for step, kind in kinds.items()} | {"gate": ref}
+    receipt = store.read(publication).body if publication else {}
+    published = receipt.get("copy") == report.copy.to_json()
+    if publication and published:
+        steps["publish"] = publication
     every = store.recorded(*_key(recipe), last=_KEPT)
     own = next((night for night in reversed(every) if night["copy"] == report.copy.id), None)
     nights = _past_nights(recipe, store, copy=report.copy.id, at=at)
-    return document, _context(recipe, store, nights=nights, at=at, drift=own and own["drift"], steps=steps)
+    context = _context(recipe, store, nights=nights, at=at, drift=own and own["drift"], steps=steps)
+    return report, document, replace(context, publication=receipt if published else None)
 
 
 def moved_checks(document: Mapping[str, Any], context: Context) -> list[str]:

@@ -20,8 +20,8 @@ _FOLDER = Path(__file__).parent / "templates"
 _SHOWN_REASONS, _EXAMPLES, _SHOWN_ALERTS = 6, 3, 3
 _MOST = 60
 """So many lines of one list; the rest is in the document."""
-_BUDGET = 2_600_000
-"""Characters of tables: from there on they are shown without plots."""
+_BUDGET, _INDEX_ROW = 2_700_000, 500
+"""Bytes of all tables, and of one line of their index: tables that do not fit are shown without plots."""
 _STILL = 0.1
 _SHOWN_DRIFT = 20
 
@@ -101,13 +101,15 @@ def _render_tables(templates: Any, parts: Sequence[TablePart]) -> tuple[list[Any
     from markupsafe import Markup
 
     template = templates.get_template("table.html.j2")
-    rendered, size, light = [], 0, 0
-    for number, part in enumerate(parts):
-        text = template.render(part=part, full=True, open=number == 0, most=_MOST)
-        if size + len(text) > _BUDGET:
-            text = template.render(part=part, full=False, open=False, most=0)
-            light += 1
-        size += len(text)
+    plain = [template.render(part=part, full=False, open=False, most=0) for part in parts]
+    room = _BUDGET - sum(len(text.encode()) + _INDEX_ROW for text in plain)
+    rendered, light = [], 0
+    for number, (part, short) in enumerate(zip(parts, plain, strict=True)):
+        text = template.render(part=part, full=True, open=number == 0, most=_MOST) if room > 0 else short
+        more = len(text.encode()) - len(short.encode())
+        if more > room or text is short:
+            text, more, light = short, 0, light + 1
+        room -= more
         rendered.append(Markup(text))  # noqa: S704  a template with autoescape made it
     return rendered, light
 

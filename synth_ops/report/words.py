@@ -22,11 +22,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     ),
     "fidelity": (
         "Does it look like production?",
-        "Distances between source and copy, on up to 100,000 rows of each; limits allow for their sampling noise.",
-    ),
-    "queries": (
-        "Do queries behave as in production?",
-        "Joins, filters and group-bys run on source and copy; a q-error of 1 means the same number of rows.",
+        "Distances between up to 100,000 rows of source and copy, and queries run on both; limits allow for noise.",
     ),
     "efficacy": (
         "Is it good for training?",
@@ -51,6 +47,19 @@ _TITLES: Mapping[str, str] = {
     "fidelity.pair_distance": "distance of a pair of columns",
     "fidelity.mean_pair_distance": "mean distance of pairs of columns",
     "fidelity.cardinality": "likeness of children per parent",
+    "fidelity.c2st_auc": "how well a classifier tells copy from source",
+    "fidelity.c2st_agg_auc": "how well one tells them by whole subjects",
+    "fidelity.query_error": "error of row counts of queries",
+    "fidelity.own_query_error": "error of row counts of your own queries",
+    "efficacy.score_ratio": "score after training on the copy, by that of training on real rows",
+    "privacy.holdout_subjects": "subjects to compare with",
+    "privacy.dcr_share": "rows nearer to subjects that were learned from than to others",
+    "privacy.nndr_ratio": "how exactly rows hit one subject, against held-out ones",
+    "privacy.membership_auc": "how well one tells who was learned from",
+    "privacy.membership_tpr": "subjects that one tells were learned from, at 1% false alarms",
+    "privacy.attribute_inference": "what the copy tells of a sensitive value, beyond what anyone could guess",
+    "privacy.replicated_uniques": "unique people that are in the copy, beyond chance",
+    "privacy.disclosed_attributes": "people whose value the copy tells rightly, beyond chance",
     "privacy.leaked_values": "real identifying values in the copy",
     "privacy.copied_values": "values that the source has, too",
     "privacy.value_overlap": "values of persons that the source has, too",
@@ -60,6 +69,9 @@ _TITLES: Mapping[str, str] = {
     "privacy.identical_rows": "rows that are real people's",
 }
 
+_TOO_NEAR = (
+    "The model follows single people: make the generator coarser (`generator_settings`), or learn from more of them."
+)
 _WAYS_OUT: Mapping[str, str] = {
     "privacy.leaked_values": "Give the column `kind: pii` and a `provider` in the recipe, so that its values are made.",
     "privacy.value_overlap": "Give the columns that name people `kind: pii` and a `provider` in the recipe.",
@@ -67,13 +79,20 @@ _WAYS_OUT: Mapping[str, str] = {
     "privacy.rare_categories": "Give the column `kind: text` or `pii` in the recipe, so that its values are made.",
     "privacy.extremes": "Look at the column's kind in `synth-ops plan`; `kind: id` or `text` makes its values instead.",
     "privacy.identical_rows": "Say whose rows these are (`subject: true`), and give what tells them apart `kind: pii`.",
+    "privacy.holdout_subjects": "Too few people to tell: more data, or the policy `off-for-privacy` with a reason.",
+    "privacy.dcr_share": _TOO_NEAR,
+    "privacy.nndr_ratio": _TOO_NEAR,
+    "privacy.membership_auc": _TOO_NEAR,
+    "privacy.membership_tpr": _TOO_NEAR,
+    "privacy.attribute_inference": "Give the sensitive column, or what it follows from, `kind: text` or `pii`.",
+    "privacy.replicated_uniques": "Give one of the quasi-identifiers `kind: pii`, or make the generator coarser.",
+    "privacy.disclosed_attributes": "Give one of the quasi-identifiers `kind: pii`, or make the generator coarser.",
     "integrity.row_count": "A table of another size than the recipe's `scale` asks for: look at its parents first.",
     "integrity.kept_orphans": "Say `orphans: repair` for this reference in the recipe, so that every one holds.",
 }
 _FAMILY_WAYS_OUT: Mapping[str, str] = {
     "integrity": "Look at keys and kinds in `synth-ops plan`; a constraint that is not meant is edited in its suite.",
     "fidelity": "Look at the table's columns below and at their kinds in `synth-ops plan`, or try another `--seed`.",
-    "queries": "Look at the tables that the query joins, below.",
     "privacy": "Look at the column's kind in `synth-ops plan`; what identifies people is made when it is `kind: pii`.",
     "efficacy": "Look at the table's columns below; a target column needs its kind right in `synth-ops plan`.",
     "suite": "Your own suite asks for this: change the suite, or what it found in the copy.",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
 from synth_ops import __version__
 from synth_ops.artifact_io import read_copy, read_report
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
@@ -21,6 +25,7 @@ def publish(
     keep: int,
     store: Store,
     progress: ProgressListener,
+    write_page: Callable[[Path, Mapping[str, Any]], object] | None = None,
 ) -> tuple[ArtifactRef, Generation, bool]:
     """Swap a copy into the target, if the store holds a passed verdict on this very copy.
 
@@ -29,6 +34,7 @@ def publish(
         source: Where the snapshot came from; it is never written.
         destination: Where `target` writes.
         keep: How many generations to keep.
+        write_page: Puts the report, with the receipt in it, into the publication's folder.
 
     Returns:
         The publication, the live generation, and whether it was live already.
@@ -60,7 +66,10 @@ def publish(
         "generation": generation.number,
         "published_at": generation.published_at,
     }
-    store.write(ref, body)
+    with store.scratch() as folder:
+        if write_page and not store.exists(ref):
+            write_page(folder, body)
+        store.write(ref, body, folder)
     return ref, generation, skipped
 
 

@@ -15,8 +15,9 @@ from synth_ops.artifacts import Evidence, Outcome, Severity
 from synth_ops.checks.engine import judge
 from synth_ops.metadata import Column, Kind, Metadata, Table
 from synth_ops.registry import PluginKind, load, names
-from synth_ops.report import write_report
+from synth_ops.report import Context, render_html, write_report
 from synth_ops.report.distributions import supported_bins
+from synth_ops.report.document import SCHEMA
 from synth_ops.testing.check_contexts import check_context
 from synth_ops.testing.warehouses import CANARIES, leaked_canaries, small_warehouse_rows, write_table
 
@@ -311,3 +312,62 @@ def test_children_are_counted_per_parent(tmp_path):
     assert found["source"][0] == pytest.approx(histogram[0] / 400)
     assert sum(found["source"]) == pytest.approx(1)
     assert found["source"] == pytest.approx(found["copy"], abs=0.05)
+
+
+KEYS = {
+    "": "schema version verdict copy model snapshot generator settings labels outcomes tables times",
+    "outcomes": "passed evidence",
+    "outcomes.evidence": (
+        "check subject value n ci_low ci_high maximum minimum severity seed detail table basis reference"
+    ),
+    "tables": "name rows subject primary_key unique foreign_keys columns associations cardinalities",
+    "tables.rows": "source copy",
+    "tables.foreign_keys": "columns parent parent_columns orphans",
+    "tables.columns": "name type kind nulls histogram categories not_shown",
+    "tables.columns.histogram": "low high edges source copy",
+    "tables.columns.categories": "label source copy",
+    "tables.associations": "columns source copy left_out",
+    "tables.cardinalities": "columns parent children source copy",
+    "times": "seconds",
+}
+
+
+def keys_at(document, place):
+    for name in filter(None, place.split(".")):
+        found = [each[name] for each in document if each.get(name)]
+        document = [item for each in found for item in (each if isinstance(each, list) else [each])]
+    return {key for each in document for key in each}
+
+
+def test_the_document_has_the_keys_that_are_promised(tmp_path):
+    context = check_context(tmp_path)
+    _, numbers = written(tmp_path / "r", context, outcomes_of(context))
+    document = json.loads(numbers)
+    assert document["schema"] == SCHEMA == 1, "another schema: promise its keys here"
+    assert {place: keys_at([document], place) for place in KEYS} == {k: set(v.split()) for k, v in KEYS.items()}
+
+
+def test_a_thousand_wide_tables_stay_small_and_reachable(tmp_path):
+    context = check_context(tmp_path)
+    _, numbers = written(tmp_path / "r", context, outcomes_of(context))
+    document = json.loads(numbers)
+    tables, outcomes = document["tables"], document["outcomes"]
+    names = [f"{table['name']}_{n}" for n in range(143) for table in tables]
+    document["tables"] = [{**table, "name": f"{table['name']}_{n}"} for n in range(143) for table in tables]
+    document["outcomes"] = [
+        {**each, "evidence": {**each["evidence"], "table": f"{each['evidence']['table']}_{n}"}}
+        for n in range(143)
+        for each in outcomes
+    ]
+    html = render_html(document, Context())
+    assert len(html.encode()) < 3_000_000
+    assert len(names) > 1000
+    page = Page(html)
+    assert page.balanced
+    linked = {attributes["href"] for tag, attributes in page.seen if tag == "a" and "#table-" in attributes["href"]}
+    opened = {"#" + attributes["id"] for tag, attributes in page.seen if tag == "details" and "id" in attributes}
+    assert linked == opened
+    assert len(linked) == len(names)
+    light = re.search(r"([0-9]+) of 1001 tables are shown without plots", html)
+    assert light
+    assert 0 < int(light[1]) < 1001
