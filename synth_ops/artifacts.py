@@ -12,7 +12,7 @@ from synth_ops.metadata import Metadata
 
 
 class ArtifactKind(StrEnum):
-    """One kind a step; and the parts of a copy, where they are drawn apart."""
+    """One a step; the parts of a copy, where they are drawn apart; and the audit that a gate makes for itself."""
 
     SNAPSHOT = "snapshot"
     MODEL = "model"
@@ -20,6 +20,7 @@ class ArtifactKind(StrEnum):
     REPORT = "report"
     PUBLICATION = "publication"
     SHARD = "shard"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

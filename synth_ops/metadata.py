@@ -48,6 +48,9 @@ class Column:
         provider: For kind pii, text or id: which provider makes its values (`email`, `pattern`, ...); empty for the
             kind's default.
         evidence: Why the kind was chosen, in words without values.
+        sensitive: Whether nobody may infer it about a person; only the recipe says so.
+        quasi_identifier: Whether others may know it about a person; only the recipe says so.
+        target: Whether models are trained to predict it; only the recipe says so.
     """
 
     name: str
@@ -60,6 +63,9 @@ class Column:
     kind: Kind = Kind.CATEGORICAL
     provider: str = ""
     evidence: str = ""
+    sensitive: bool = False
+    quasi_identifier: bool = False
+    target: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +312,12 @@ def subject_paths(metadata: Metadata, table: str) -> list[tuple[ForeignKey, ...]
     nearest = subject_path(metadata, table)
     paths = [path for path in _paths(metadata, table) if path and metadata.table(path[-1].parent).subject]
     return [path for path in paths if path == nearest or metadata.table(path[-1].parent).rows >= _FEWEST_SUBJECTS]
+
+
+def path_to(metadata: Metadata, table: str, goal: str) -> tuple[ForeignKey, ...] | None:
+    """The shortest path from a table to another: empty to itself, None where there is none."""
+    paths = (path for path in _paths(metadata, table) if (path[-1].parent if path else table) == goal)
+    return next(paths, None)
 
 
 def _paths(metadata: Metadata, table: str) -> list[tuple[ForeignKey, ...]]:

@@ -145,6 +145,28 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """The snapshot in two halves with no subject in common, and a copy that was learned from one of them.
+
+    Attributes:
+        metadata: Of the tables in here, with the rows of the first half.
+        train, holdout: The halves.
+        copy: Made by a model that saw `train` alone.
+        split: The tables whose rows are in one half only, parents first; the others are whole in both.
+        subjects: How many a half holds, by the table whose rows were dealt out.
+        persons: Whether these are persons.
+    """
+
+    metadata: Metadata = field(default_factory=lambda: Metadata(tables=()))
+    train: Mapping[str, TableData] = field(default_factory=dict)
+    holdout: Mapping[str, TableData] = field(default_factory=dict)
+    copy: Mapping[str, TableData] = field(default_factory=dict)
+    split: tuple[str, ...] = ()
+    subjects: Mapping[str, int] = field(default_factory=dict)
+    persons: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
     """What a check may look at.
 
@@ -156,6 +178,10 @@ class CheckContext:
         seed: For anything drawn at random.
         suites: The user's Great Expectations suites, by the file they came from; each names its table in
             `meta.synth_ops.table`.
+        queries: The user's own queries, by name.
+        audit: For what needs subjects that the model did not see; None where it is not asked for, or could not be
+            made.
+        no_audit: Why it could not be made; empty where it was not asked for.
     """
 
     snapshot: Snapshot
@@ -163,6 +189,9 @@ class CheckContext:
     thresholds: Mapping[str, Threshold]
     seed: int
     suites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    queries: Mapping[str, str] = field(default_factory=dict)
+    audit: Audit | None = None
+    no_audit: str = ""
 
 
 class Check(Protocol):

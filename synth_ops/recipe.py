@@ -80,6 +80,12 @@ class ColumnRecipe(_Section):
     """Who makes its values, for kinds pii, text and id: `email`, `name`, `pattern`, ... (see the README)."""
     exclude: bool = False
     """Leave the column out of the copy: it is never read."""
+    sensitive: bool = False
+    """Nobody may be able to infer it about a person: the gate tries."""
+    quasi_identifier: bool = False
+    """Others may know it about a person: the gate looks whether those known by these columns come back."""
+    target: bool = False
+    """Models are trained to predict it: the gate trains some on the copy and tests them on real rows."""
 
 
 class ForeignKeyRecipe(_Section):
@@ -211,6 +217,8 @@ class GateRecipe(_Section):
     `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""
     warnings: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Where single measures begin to warn."""
+    check_timeout_s: float = Field(default=3600.0, gt=0)
+    """How long one check may take before it counts as failed."""
     alert_at: float = Field(default=0.2, gt=0)
     """Point out a measure that came nearer to its limit since the last good night by more than this share of what the
     limit allows."""

@@ -599,9 +599,11 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
         thresholds=resolve(_thresholds(checks), recipe.gate, edited),
         suites=suites,
         write_report=partial(write_nightly_report, recipe=recipe, store=store),
-        policy=recipe.gate.policy.value,
+        generator=_generator,
+        policy=recipe.gate.policy,
         reason=recipe.gate.reason,
         labels=recipe.gate.labels,
+        timeout_s=recipe.gate.check_timeout_s,
     )
 
 

@@ -54,7 +54,7 @@ def compare(views: Views, table: Table) -> ComparedTable:
     Raises:
         duckdb.Error: It can't be read on one side.
     """
-    columns = [each for each in learned_columns(table) if not _is_nested(each)]
+    columns = [each for each in learned_columns(table) if not is_nested(each)]
     if not columns:
         return ComparedTable(columns=(), size=1.0)
     rows, count = subjects_of(views.metadata, table.name)
@@ -67,14 +67,15 @@ def compare(views: Views, table: Table) -> ComparedTable:
         sides = source.column(column.name), copy.column(column.name)
         found = (
             _compare_numbers(column, *sides, size, people)
-            if _number_sql(column)
+            if number_sql(column)
             else _compare_categories(column, *sides, size, _frequent_values(views, table, column))
         )
         compared += [found] if found else []
     return ComparedTable(columns=compared, size=size)
 
 
-def _is_nested(column: Column) -> bool:
+def is_nested(column: Column) -> bool:
+    """Whether a column's values can't be compared as numbers or texts."""
     return column.type.endswith("]") or column.type.startswith(_NOT_COMPARED)
 
 
@@ -95,12 +96,12 @@ def _size(views: Views, table: Table, subjects: int) -> float:
 
 def _sample(views: Views, schema: str, table: Table, columns: Sequence[Column]) -> Any:
     expressions = ", ".join(
-        f"{_number_sql(column) or _text_sql(column)} AS {sql.quote(column.name)}" for column in columns
+        f"{number_sql(column) or _text_sql(column)} AS {sql.quote(column.name)}" for column in columns
     )
     return _arrow(views, f"SELECT {expressions} FROM ({views.sample_sql(schema, table.name)})")
 
 
-def _number_sql(column: Column) -> str:
+def number_sql(column: Column) -> str:
     """A column as floating-point numbers (times: microseconds); empty for categories."""
     name = sql.quote(column.name)
     if column.kind is Kind.CATEGORICAL or is_text(column):

@@ -1,4 +1,4 @@
-"""Whether the copy looks like the source: single columns, pairs of columns, children per parent."""
+"""Whether the copy looks like the source: columns, pairs of columns, children per parent, rows, queries."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from synth_ops.artifacts import Evidence
 from synth_ops.checks.comparison import ComparedColumn, compare
 from synth_ops.checks.distances import Distance, histogram_distance, pair, rare_share, total_variation
 from synth_ops.checks.limits import judged
+from synth_ops.checks.queries import QUERY_ERROR, QUERY_LIMITS, own_query_errors, query_errors
+from synth_ops.checks.rows import open_databases
+from synth_ops.checks.separation import SEPARATION, SEPARATION_LIMITS, separation
 from synth_ops.checks.suites import reference_name
 from synth_ops.checks.views import COPY, SOURCE, Views, limit, measured, open_views, view_sql
 from synth_ops.metadata import ForeignKey, Table
@@ -29,13 +32,15 @@ class FidelityCheck:
     """Compares distributions on up to 100,000 rows a table, drawn by the seed, with an allowance for sampling noise."""
 
     name = "fidelity"
-    version = "1"
+    version = "2"
     thresholds: Mapping[str, Threshold] = {
         _COLUMN: Threshold(warn=0.15),
         _MEAN_COLUMN: Threshold(block=0.20),
         _PAIR: Threshold(warn=0.25),
         _MEAN_PAIR: Threshold(block=0.30),
         _CARDINALITY: Threshold(warn=0.90, at_most=False),
+        **SEPARATION_LIMITS,
+        **QUERY_LIMITS,
     }
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
@@ -58,6 +63,10 @@ class FidelityCheck:
                         subject=reference_name(table, key),
                     )
                     evidence.extend(replace(each, table=table.name) for each in found)
+            limits = {**self.thresholds, **context.thresholds}
+            evidence.extend(measured(lambda: query_errors(views, limits), check=QUERY_ERROR, subject="all queries"))
+            evidence.extend(own_query_errors(views, limits))
+        evidence.extend(_separations(context, limits))
         return [replace(each, seed=context.seed) for each in evidence]
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
@@ -96,6 +105,21 @@ class FidelityCheck:
         )
         threshold = limit(views.context, self.thresholds, _CARDINALITY)
         return judged(evidence, threshold, allowance=distance.allowance, laxest=0.0)
+
+
+def _separations(context: CheckContext, limits: Mapping[str, Threshold]) -> list[Evidence]:
+    evidence: list[Evidence] = []
+    tables = [name for name in context.snapshot.metadata.table_names if name in context.copy.tables]
+    with open_databases(
+        context.snapshot.metadata, source=context.snapshot.tables, copy=context.copy.tables
+    ) as databases:
+        for name in tables:
+            evidence += measured(
+                lambda name=name: separation(databases, name, limits),  # type: ignore[misc]
+                check=SEPARATION,
+                subject=name,
+            )
+    return evidence
 
 
 def _chosen_pairs(columns: Sequence[ComparedColumn], seed: str) -> list[tuple[ComparedColumn, ComparedColumn]]:

@@ -14,7 +14,13 @@ _WARNING_SIGMAS = 2
 
 
 def judged(
-    evidence: Evidence, threshold: Threshold, *, allowance: float = 0.0, noise: float = 0.0, laxest: float = math.inf
+    evidence: Evidence,
+    threshold: Threshold,
+    *,
+    allowance: float = 0.0,
+    noise: float = 0.0,
+    usual: float = -math.inf,
+    laxest: float = math.inf,
 ) -> list[Evidence]:
     """The evidence with its limits: a warning, a blocking one, or both.
 
@@ -24,14 +30,16 @@ def judged(
         allowance: What is added to both limits for sampling noise.
         noise: The standard error of what is measured, where it is known: then two of them warn, and what blocks is
             beyond the blocking limit *and* `SIGMAS` of them beyond the warning one: material, and no accident.
-        laxest: The worst value that there can be: a limit goes no further.
+        usual: What honest copies of so little data reach: neither warns nor blocks within two standard errors of it.
+        laxest: A limit goes no further, whatever the noise.
     """
     sign = 1.0 if threshold.at_most else -1.0
     warn, block = (None if each is None else sign * each + allowance for each in (threshold.warn, threshold.block))
+    tolerated = usual + _WARNING_SIGMAS * noise
     if block is not None and noise:
-        block = max(block, (block if warn is None else warn) + SIGMAS * noise)
+        block = max(block, (block if warn is None else warn) + SIGMAS * noise, tolerated)
     if warn is not None:
-        warn += _WARNING_SIGMAS * noise
+        warn = max(warn + _WARNING_SIGMAS * noise, tolerated)
     side = "maximum" if threshold.at_most else "minimum"
     worst = math.inf if math.isinf(laxest) else sign * laxest
     return [

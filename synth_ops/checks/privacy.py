@@ -1,4 +1,4 @@
-"""Whether the copy gives real people away: leaked values (P0), rare values and extremes (P1), identical rows (P2)."""
+"""Whether the copy gives real people away: values (P0), what few share (P1), rows (P2), and whom it learned from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from synth_ops.artifacts import Evidence
+from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
 from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, person_leaks
 from synth_ops.checks.rarity import (
     IDENTICAL_ROWS,
@@ -24,11 +25,11 @@ _Measurement = tuple[str, str, Callable[[], Sequence[Evidence]]]
 
 
 class PrivacyCheck:
-    """Compares the copy with the source value by value and row by row; only counts leave it."""
+    """Compares the copy with the source, and the audit's copy with both halves of it; only numbers leave it."""
 
     name = "privacy"
-    version = "1"
-    thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS}
+    version = "2"
+    thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS, **HOLDOUT_LIMITS}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Measure every table that the copy holds."""
@@ -47,7 +48,7 @@ class PrivacyCheck:
                     evidence.extend(
                         replace(each, seconds=seconds, seed=context.seed, table=table.name) for each in found
                     )
-        return evidence
+        return [*evidence, *held_out(context, {**self.thresholds, **context.thresholds})]
 
     def _measurements(self, views: Views, table: Table) -> list[_Measurement]:
         limits = {**self.thresholds, **views.context.thresholds}

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from synth_ops import __version__
 from synth_ops.artifact_io import REPORT_FILE, outcome_to_json, read_copy, read_report, read_snapshot
-from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, GateReport, Outcome, Severity
-from synth_ops.errors import RecipeError, refuse_interruption
+from synth_ops.artifacts import (
+    ArtifactKind,
+    ArtifactRef,
+    Evidence,
+    GateReport,
+    Outcome,
+    Severity,
+    Snapshot,
+    SyntheticCopy,
+)
+from synth_ops.errors import ArtifactError, RecipeError, refuse_interruption
 from synth_ops.fingerprint import fingerprint
-from synth_ops.ports import Check, CheckContext, Progress, ProgressListener, Threshold
+from synth_ops.ports import Check, CheckContext, GeneratorFactory, Progress, ProgressListener, Threshold
+from synth_ops.recipe import Policy
+from synth_ops.steps.audit import audited
 from synth_ops.store import Store
 
 Judge = Callable[[Sequence[Evidence]], list[Outcome]]
@@ -31,8 +44,10 @@ class Gate:
         thresholds: The limits that differ from the measures' own.
         policy, reason: As the recipe has them, for the report.
         labels: Whether the report names text categories.
+        timeout_s: How long one check may take.
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
+        generator: Makes a generator from its name and settings, to be audited.
     """
 
     checks: Mapping[str, Check]
@@ -40,9 +55,11 @@ class Gate:
     thresholds: Mapping[str, Threshold]
     suites: Mapping[str, Mapping[str, Any]]
     write_report: ReportWriter
-    policy: str = "standard"
+    generator: GeneratorFactory
+    policy: Policy = Policy.STANDARD
     reason: str = ""
     labels: bool = False
+    timeout_s: float = 3600.0
 
     def ref(self, copy: ArtifactRef) -> ArtifactRef:
         """The id that this gate's report on a copy has: other checks, limits or suites make another one."""
@@ -55,7 +72,7 @@ class Gate:
             checks,
             limits,
             dict(self.suites),
-            self.policy,
+            self.policy.value,
             self.reason,
             self.labels,
         )
@@ -73,11 +90,7 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
         return read_report(store, ref), True
     copy = read_copy(store, copy_ref)
     snapshot = read_snapshot(store, copy.snapshot)
-    context = CheckContext(snapshot=snapshot, copy=copy, thresholds=gate.thresholds, seed=copy.seed, suites=gate.suites)
-    evidence: list[Evidence] = []
-    for number, (name, check) in enumerate(gate.checks.items()):
-        progress(Progress(step="gate", item=name, done=number, total=len(gate.checks) + 1))
-        evidence.extend(_evaluate(name, check, context))
+    evidence = _measure(gate, snapshot, copy, store, progress)
     progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
     outcomes = gate.judge(evidence)
     if any(not math.isfinite(each.value) for each in evidence):
@@ -108,19 +121,74 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
     return read_report(store, ref), False
 
 
-def _evaluate(name: str, check: Check, context: CheckContext) -> Sequence[Evidence]:
-    """A check that raises blocks: evidence that no limit can pass."""
+def _measure(
+    gate: Gate, snapshot: Snapshot, copy: SyntheticCopy, store: Store, progress: ProgressListener
+) -> list[Evidence]:
+    """What all checks find; the audit is made before, where privacy is judged at all."""
+    context = CheckContext(snapshot=snapshot, copy=copy, thresholds=gate.thresholds, seed=copy.seed, suites=gate.suites)
+    evidence: list[Evidence] = []
+    total = len(gate.checks) + 1
+    with contextlib.ExitStack() as stack:
+        if gate.policy is not Policy.OFF_FOR_PRIVACY:
+            context = replace(context, **_audit(gate, snapshot, copy, store, stack, progress))
+        for number, (name, check) in enumerate(gate.checks.items()):
+            progress(Progress(step="gate", item=name, done=number, total=total))
+            evidence.extend(evaluate(name, check, context, timeout_s=gate.timeout_s))
+    return evidence
+
+
+def _audit(
+    gate: Gate,
+    snapshot: Snapshot,
+    copy: SyntheticCopy,
+    store: Store,
+    stack: contextlib.ExitStack,
+    progress: ProgressListener,
+) -> dict[str, Any]:
+    """The audit, or why there is none: that blocks, as nobody knows then what the generator gives away."""
+    model = store.read(copy.model).body
+
+    def told(tick: Progress) -> None:
+        progress(replace(tick, step="gate", item=f"audit: {tick.item}"))
+
+    generator = gate.generator(model["generator"], model["settings"])
+    audit = audited(
+        snapshot, generator, name=model["generator"], settings=model["settings"], store=store, progress=told
+    )
     try:
-        return check.evaluate(context)
-    except RecipeError:
+        return {"audit": stack.enter_context(audit)}
+    except ArtifactError:
         raise
-    except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and its text may hold values
+    except Exception as error:  # noqa: BLE001  a generator may raise anything, and its text may hold values
         refuse_interruption(error)
-        return [
-            Evidence(
-                check=f"{name}.error", subject="copy", value=float("nan"), n=0, maximum=0.0, detail=type(error).__name__
-            )
-        ]
+        return {"no_audit": f"the generator could not learn from half of the subjects: {type(error).__name__}"}
+
+
+def evaluate(name: str, check: Check, context: CheckContext, *, timeout_s: float) -> Sequence[Evidence]:
+    """What one check finds. One that raises, hangs, or returns something else blocks: no limit lets that pass."""
+    found: list[Any] = []
+
+    def work() -> None:
+        try:
+            found.append(check.evaluate(context))
+        except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and its text may hold values
+            found.append(error)
+
+    # a thread can't be stopped: what hangs is left behind, and does not keep the process from ending
+    thread = threading.Thread(target=work, name=f"check {name}", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    result = found[0] if found else TimeoutError()
+    if isinstance(result, RecipeError):
+        raise result
+    if isinstance(result, Exception):
+        refuse_interruption(result)
+        reason = type(result).__name__ if found else f"it took longer than {timeout_s:g} s"
+    elif isinstance(result, list | tuple) and all(isinstance(each, Evidence) for each in result):
+        return result
+    else:
+        reason = f"it returned {type(result).__name__}, not evidence"
+    return [Evidence(check=f"{name}.error", subject="copy", value=math.nan, n=0, maximum=0.0, detail=reason)]
 
 
 def _policy_summary(gate: Gate) -> dict[str, str]:
@@ -133,4 +201,4 @@ def _policy_summary(gate: Gate) -> dict[str, str]:
         )
         for name, each in gate.thresholds.items()
     }
-    return {"policy": gate.policy, **({"reason": gate.reason} if gate.reason else {}), **limits}
+    return {"policy": gate.policy.value, **({"reason": gate.reason} if gate.reason else {}), **limits}

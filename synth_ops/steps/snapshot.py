@@ -14,7 +14,7 @@ from synth_ops.fingerprint import file_digest, fingerprint
 from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
 from synth_ops.ports import Progress, ProgressListener, Source, SourceSession
-from synth_ops.recipe import Recipe, TableRecipe
+from synth_ops.recipe import ColumnRecipe, Recipe, TableRecipe
 from synth_ops.rules import find_rules
 from synth_ops.steps.constraints import hold_to_data
 from synth_ops.steps.drift import refuse
@@ -223,11 +223,19 @@ def _complete_table(
         )
     return dataclasses.replace(
         table,
+        columns=tuple(_complete_column(column, declared.columns.get(column.name)) for column in table.columns),
         primary_key=declared.primary_key or table.primary_key,
         uniques=tuple(dict.fromkeys((*table.uniques, *declared.unique))),
         foreign_keys=tuple(references.values()),
         checks=(*table.checks, *(_declared_check(table, text) for text in declared.checks)),
     )
+
+
+def _complete_column(column: Column, declared: ColumnRecipe | None) -> Column:
+    if declared is None:
+        return column
+    uses = {name: getattr(declared, name) for name in ("sensitive", "quasi_identifier", "target")}
+    return dataclasses.replace(column, **uses)
 
 
 def _declared_check(table: Table, expression: str) -> Check:

@@ -120,7 +120,7 @@ def test_a_resumed_run_makes_what_an_undisturbed_one_makes(changed, tmp_path):
     killed(DIE_AT_A_TICK, changed.recipe, "sample", 1)
     recipe = load_recipe(changed.recipe)
     resumed = [result.ref for result in run_all(recipe, store=open_store(recipe))]
-    for kind in ArtifactKind:
+    for kind in set(ArtifactKind) - {ArtifactKind.AUDIT, ArtifactKind.SHARD}:
         assert Counter(Store(changed.store).artifacts(kind)) & Counter(resumed)
     undisturbed = run_all(recipe, store=Store(tmp_path / "other"))
     assert [result.ref for result in undisturbed][:4] == resumed[:4]

@@ -61,8 +61,9 @@ def test_a_clean_copy_of_little_data_passes(tmp_path, customers):
 def test_a_shifted_column_is_seen(tmp_path, column, change):
     found = failures(check_context(tmp_path, column_of("order_lines", column, change)))
     assert found.pop(("fidelity.column_distance", f"order_lines.{column}")) is Severity.WARNING
-    assert {check for check, _ in found} <= {"fidelity.pair_distance", "fidelity.mean_pair_distance"}
-    assert all(subject.startswith("order_lines") for _, subject in found)
+    told = {"fidelity.c2st_auc", "fidelity.c2st_agg_auc"}
+    assert {check for check, _ in found} <= {"fidelity.pair_distance", "fidelity.mean_pair_distance", *told}
+    assert all(subject.startswith("order_lines") or check in told for check, subject in found)
 
 
 def test_a_shifted_table_blocks(tmp_path):
@@ -91,7 +92,10 @@ def test_children_that_gather_at_few_parents_are_a_warning(tmp_path):
         rows["orders"][:] = [(row[0], 1 + row[0] % 20, *row[2:]) for row in rows["orders"]]
 
     found = failures(check_context(tmp_path, plant))
-    assert found == {("fidelity.cardinality", "orders(customer_id) -> customers"): Severity.WARNING}
+    assert found == {
+        ("fidelity.cardinality", "orders(customer_id) -> customers"): Severity.WARNING,
+        ("fidelity.c2st_agg_auc", "customers"): Severity.WARNING,
+    }
 
 
 def test_no_rows_and_no_table_fail_closed(tmp_path):
