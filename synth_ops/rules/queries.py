@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from synth_ops.metadata import Relation, Rule, Table
 from synth_ops.sql import columns_sql, quote
 
@@ -38,14 +40,27 @@ def violations_sql(table: Table, rule: Rule, *, schema: str = "", own: str = "")
     return f"SELECT t.* FROM {_sides(table, rule, schema, own)} WHERE NOT ({_condition(rule)})"
 
 
-def support_sql(table: Table, rule: Rule, *, schema: str) -> str:
-    """A query for one row: how many rows know both sides, how many break the rule, and how many differ in NULLs."""
-    column = f"t.{quote(rule.column)}"
-    sides = _sides(table, rule, schema, _place(schema, table.name), keep_all=True)
-    known = f"{column} IS NOT NULL AND t.{quote(VALUE)} IS NOT NULL"
+def support_sql(table: Table, rules: Sequence[Rule], *, schema: str) -> str:
+    """A query for one row, three numbers a rule: rows that know both sides, that break it, that differ in NULLs.
+
+    Args:
+        rules: One, or several that are all within one row: these are counted in one scan.
+    """
+    own = _place(schema, table.name)
+    if len(rules) == 1:
+        return f"SELECT {_counts(rules[0], VALUE)} FROM {_sides(table, rules[0], schema, own, keep_all=True)}"
+    names = [f"{VALUE}{place}" for place in range(len(rules))]
+    values = ", ".join(f"{rule.expression} AS {quote(name)}" for rule, name in zip(rules, names, strict=True))
+    counts = ", ".join(_counts(rule, name) for rule, name in zip(rules, names, strict=True))
+    return f"SELECT {counts} FROM (SELECT *, {values} FROM {own}) t"
+
+
+def _counts(rule: Rule, value: str) -> str:
+    column, other = f"t.{quote(rule.column)}", f"t.{quote(value)}"
+    known = f"{column} IS NOT NULL AND {other} IS NOT NULL"
     return (
-        f"SELECT count(*) FILTER (WHERE {known}), count(*) FILTER (WHERE {known} AND NOT ({_condition(rule)})), "
-        f"count(*) FILTER (WHERE ({column} IS NULL) <> (t.{quote(VALUE)} IS NULL)) FROM {sides}"
+        f"count(*) FILTER (WHERE {known}), count(*) FILTER (WHERE {known} AND NOT ({_condition(rule, value)})), "
+        f"count(*) FILTER (WHERE ({column} IS NULL) <> ({other} IS NULL))"
     )
 
 
@@ -75,8 +90,8 @@ def _sides(table: Table, rule: Rule, schema: str, own: str, *, keep_all: bool = 
     return f"(SELECT r.*, {value} AS {quote(VALUE)} FROM {own} r {join} ({values}) v ON {on}) t"
 
 
-def _condition(rule: Rule) -> str:
-    column, value = f"t.{quote(rule.column)}", f"t.{quote(VALUE)}"
+def _condition(rule: Rule, name: str = VALUE) -> str:
+    column, value = f"t.{quote(rule.column)}", f"t.{quote(name)}"
     if rule.relation is Relation.AT_LEAST:
         return f"{column} >= {value}"
     if rule.tolerance:
