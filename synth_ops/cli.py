@@ -98,7 +98,7 @@ def init(
 def plan(recipe: RecipePath, store: StorePath = None) -> None:
     """Show what a run would do: tables in order, keys, what each column means and why."""
     from synth_ops.artifact_io import read_snapshot
-    from synth_ops.run import open_store, run_step
+    from synth_ops.run import open_store, run_step, target_differences
     from synth_ops.terminal import output, print_warnings, watching
 
     loaded = load_recipe(recipe)
@@ -116,6 +116,8 @@ def plan(recipe: RecipePath, store: StorePath = None) -> None:
     output.print(f"\nsnapshot {result.ref.id} of the source {taken}, in the store {opened.label}", markup=False)
     steps = " -> ".join(step.name for step in STEPS[1:])
     output.print(f"then: {steps} -> {loaded.target_location().label}", markup=False)
+    for line in target_differences(loaded, snapshot.metadata):
+        output.print(f"target: {line}", markup=False)
 
 
 @app.command()

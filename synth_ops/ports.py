@@ -310,6 +310,18 @@ class Identified(Protocol):
         """
 
 
+@runtime_checkable
+class Compared(Protocol):
+    """A target whose tables may have been altered by migrations."""
+
+    def differences(self, metadata: Metadata) -> Mapping[str, Sequence[str]]:
+        """How the live tables differ from a copy's, by table; in names and types.
+
+        Raises:
+            PublishError: The target can't be read, or must not be written.
+        """
+
+
 class MarkedTarget(Target, Protocol):
     """A target that publishes only where a marker says that the database may be replaced."""
 

@@ -19,15 +19,18 @@ from synth_ops.errors import (
     ArtifactNotFoundError,
     ArtifactVersionError,
     GateFailedError,
+    PublishError,
     PublishRefusedError,
     RecipeError,
     SynthOpsError,
     refuse_interruption,
     unforeseen,
 )
+from synth_ops.metadata import Metadata
 from synth_ops.plan import STEPS
 from synth_ops.ports import (
     Capability,
+    Compared,
     Fixtures,
     Identified,
     MarkedTarget,
@@ -39,7 +42,7 @@ from synth_ops.ports import (
     Target,
     Threshold,
 )
-from synth_ops.recipe import Dependents, Mode, Recipe, Refit
+from synth_ops.recipe import Dependents, Mismatch, Mode, Recipe, Refit
 from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
@@ -362,6 +365,23 @@ def mark_target(recipe: Recipe, environment: str, confirm: Callable[[str], str])
     database = marked.database()
     marked.mark(environment, confirm=confirm(database))
     return database
+
+
+def target_differences(recipe: Recipe, metadata: Metadata) -> list[str]:
+    """How the target's own tables differ from the source's, a line each, and what the recipe does about it."""
+    target = open_target(recipe)
+    if not isinstance(target, Compared):
+        return []
+    try:
+        found = target.differences(metadata)
+    except PublishError as error:
+        return [str(error)]
+    what = {
+        Mismatch.FAIL: "publishing will be refused",
+        Mismatch.SOURCE: "it will be made anew",
+        Mismatch.TARGET: "it will stay as it is",
+    }[recipe.publish.on_mismatch]
+    return [f"table {name!r}: {'; '.join(each)}: {what}" for name, each in found.items()]
 
 
 def _publish_rules(recipe: Recipe) -> PublishRules:

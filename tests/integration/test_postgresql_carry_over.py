@@ -120,6 +120,14 @@ CATALOGUE = {
 }
 
 
+@pytest.fixture(params=["postgres_server", "debian_postgres_server"])
+def marked(request, marked_database, tmp_path):
+    """On the newest PostgreSQL, and on an older one."""
+    server = request.getfixturevalue(request.param)
+    with server.database() as name:
+        yield marked_database(server, name, tmp_path)
+
+
 @pytest.fixture
 def migrated(marked):
     """A database with a life of its own: two tables that migrations made, and what people built around them."""

@@ -140,6 +140,7 @@ def test_the_command_line_marks_and_publishes(postgres_server, postgres_database
         assert wrong.code == 4
         production = shell("target", "init", recipe, "--environment", "eu-prod", "--confirm", postgres_database)
         assert production.code == 4
+        assert "is not marked" in shell("plan", recipe).out
         marked = shell("target", "init", recipe, "--environment", "staging", "--confirm", postgres_database)
         assert (marked.code, postgres_database in marked.out) == (0, True)
         finished = shell("run", recipe)
@@ -152,6 +153,8 @@ def test_the_command_line_marks_and_publishes(postgres_server, postgres_database
             kinds = "SELECT pg_typeof(size)::text, pg_typeof(tags)::text FROM orders LIMIT 1"
             assert connection.execute(kinds).fetchone() == ("size", "text[]")
         assert "* " in shell("status", recipe).out
+        postgres_server.execute("ALTER TABLE orders DROP COLUMN tags", database=postgres_database)
+        assert "the target lacks column 'tags': publishing will be refused" in shell("plan", recipe).out
         same = tmp_path / "same.yaml"
         same.write_text(yaml.safe_dump({"source": f"{url}&user=synth", "target": url}))
         itself = shell("run", same)

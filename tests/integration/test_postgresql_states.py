@@ -35,13 +35,13 @@ class Publishing(RuleBasedStateMachine):
     database = folder = admin = copies = None
 
     @initialize()
-    def as_the_run_before_left_it(self):
-        rows = self.admin.execute("SELECT number, copy, previous FROM synth_ops.generation").fetchall()
-        self.known = {number: (copy, previous) for number, copy, previous in rows}
-        last = self.admin.execute("SELECT number FROM synth_ops.swap ORDER BY id DESC LIMIT 1").fetchone()
-        self.live = last[0] if last else 0
-        highest = self.admin.execute("SELECT max(number) FROM synth_ops.swap").fetchone()[0]
-        self.highest = max([highest or 0, *self.known])
+    def nothing_was_published(self):
+        homes = self.admin.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^synth_ops_'").fetchall()
+        for (home,) in homes:
+            self.admin.execute(f"DROP SCHEMA {home} CASCADE")
+        self.admin.execute("DROP TABLE IF EXISTS first, second CASCADE")
+        self.admin.execute("TRUNCATE synth_ops.generation, synth_ops.swap RESTART IDENTITY")
+        self.known, self.live, self.highest = {}, 0, 0
 
     @rule(copy=st.sampled_from(COPIES), keep=st.integers(1, 3))
     def publish(self, copy, keep):

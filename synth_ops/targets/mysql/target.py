@@ -90,12 +90,15 @@ class MySQLTarget:
                     history.insert(connection, new)
                     tick("staged")
                     self._swap(connection, before, new)
-                    tick("swapped")
                 except PublishRefusedError:
                     history.forget(connection, new)
+                    self._collect(connection)
                     raise
-                finally:
-                    self._collect(connection, keep)
+                except BaseException:
+                    self._collect(connection)
+                    raise
+            tick("swapped")
+            self._collect(connection, keep)
             tick("old generations removed")
         return new.published.generation(live=True)
 
@@ -203,13 +206,13 @@ class MySQLTarget:
             raise error
         logger.info("the connection broke at the swap, which was made")
 
-    def _collect(self, connection: Connection, keep: int) -> None:
-        """Remove what is not to be kept, and what this very run may have left."""
+    def _collect(self, connection: Connection, keep: int | None = None) -> None:
+        """Remove what this run, or a dead one, has left; after a swap, the generations that are not to be kept."""
         if not connection.open:
             return
         found = history.read(connection, self._label)
         unwanted: list[int] = []
-        if found.live:
+        if found.live and keep:
             others = {n: each.published for n, each in found.generations.items() if each is not found.live}
             unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
         history.collect(connection, self._label, unwanted)

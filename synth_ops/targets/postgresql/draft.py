@@ -90,6 +90,16 @@ def draft(
     )
 
 
+def differences(connection: Connection, tables: Sequence[Table], standing: Mapping[Place, int]) -> dict[str, list[str]]:
+    """How live tables differ from the copy's, by table; in names and types."""
+    found = {}
+    for table in tables:
+        live = standing.get(place_of(table))
+        if live is not None:
+            found[table.name] = list(schema.mismatches(table, schema.live_columns(connection, live)))
+    return {name: each for name, each in found.items() if each}
+
+
 def _replaced(before: History, places: Sequence[Place], kept: frozenset[Place]) -> list[Place]:
     """The places that the swap clears: the new tables', and those of the live generation that are no more."""
     old = before.live.homes if before.live else {}
@@ -124,19 +134,20 @@ def _plans(
     label: str,
 ) -> list[Plan]:
     plans, problems = [], []
+    different = differences(connection, tables, standing)
     for table in tables:
         place = place_of(table)
         live = standing.get(place)
         plan = Plan(table=table, place=place, home=homes[place], model=live, predecessor=live, columns=table.columns)
         if live is not None:
             columns = schema.live_columns(connection, live)
-            differences = list(schema.mismatches(table, columns))
+            found = different.get(table.name, [])
             fillable = {column.name for column in columns if not column.generated}
             plan = replace(plan, columns=tuple(column for column in table.columns if column.name in fillable))
-            if differences and rules.on_mismatch is Mismatch.SOURCE:
+            if found and rules.on_mismatch is Mismatch.SOURCE:
                 plan = replace(plan, model=None, columns=table.columns)
-            elif differences and (rules.on_mismatch is Mismatch.FAIL or schema.impossible(table, columns)):
-                problems += [f"table {table.name!r}: {difference}" for difference in differences]
+            elif found and (rules.on_mismatch is Mismatch.FAIL or schema.impossible(table, columns)):
+                problems += [f"table {table.name!r}: {difference}" for difference in found]
         plans.append(plan)
     if problems:
         raise PublishRefusedError(

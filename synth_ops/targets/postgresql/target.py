@@ -21,7 +21,7 @@ from synth_ops.targets.constraints import enforceable_foreign_keys, verify
 from synth_ops.targets.postgresql import carry_over, declarations, guard, history, schema, staying
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
 from synth_ops.targets.postgresql.definitions import Place, place_of, place_sql
-from synth_ops.targets.postgresql.draft import Draft, draft
+from synth_ops.targets.postgresql.draft import Draft, differences, draft
 from synth_ops.targets.postgresql.history import History, Stored
 from synth_ops.targets.postgresql.loading import load
 from synth_ops.targets.postgresql.swap import Change, Failpoint, Patience, Surroundings, oids, stamp, swap
@@ -86,9 +86,11 @@ class PostgreSQLTarget:
                 )
                 new = Stored(published=published, homes=plan.homes, rules=rules)
                 swap(connection, _change(before, plan, new), self._surroundings(self._kept(metadata)))
-                tick("swapped")
-            finally:
-                self._collect(connection, keep)
+            except BaseException:
+                self._collect(connection)
+                raise
+            tick("swapped")
+            self._collect(connection, keep)
             tick("old generations removed")
         return published.generation(live=True)
 
@@ -125,6 +127,13 @@ class PostgreSQLTarget:
             found = history.read(connection)
         live = found.live.published.number if found.live else 0
         return [found.generations[n].published.generation(live=n == live) for n in sorted(found.generations)]
+
+    def differences(self, metadata: Metadata) -> Mapping[str, Sequence[str]]:
+        """How the live tables differ from a copy's; see `ports.Compared`."""
+        wanted = [table for table in metadata.tables if table.name not in self._rules.kept]
+        with connected(self._location) as connection, explained(self._label, "its tables"):
+            guard.refuse_unmarked(connection, self._label, self._rules.deny)
+            return differences(connection, wanted, oids(connection, [place_of(table) for table in wanted]))
 
     def database(self) -> str:
         """The database's own name for itself."""
@@ -211,14 +220,14 @@ class PostgreSQLTarget:
                 "rename or drop them",
             )
 
-    def _collect(self, connection: Connection, keep: int) -> None:
-        """Remove what is not to be kept, and what this very run may have left."""
+    def _collect(self, connection: Connection, keep: int | None = None) -> None:
+        """Remove what this run, or a dead one, has left; after a swap, the generations that are not to be kept."""
         if connection.broken or connection.closed:
             logger.info("the connection broke: the next run removes what is left over")
             return
         found = history.read(connection)
         unwanted: list[int] = []
-        if found.live:
+        if found.live and keep:
             others = {n: each.published for n, each in found.generations.items() if each is not found.live}
             unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
         history.collect(connection, unwanted)
