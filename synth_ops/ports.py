@@ -144,6 +144,21 @@ class Threshold:
         return limit < other if self.at_most else limit > other
 
 
+@runtime_checkable
+class RefittingGenerator(Generator, Protocol):
+    """A generator that takes over what did not change."""
+
+    def refit(self, snapshot: Snapshot, folder: Path, previous: Path, *, progress: ProgressListener) -> None:
+        """Make the same model as `fit` makes, sooner.
+
+        Args:
+            previous: A model that the same version of the same generator, with the same settings, made before.
+
+        Raises:
+            FitError: It can't be done.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """The snapshot in two halves with no subject in common, and a copy that was learned from one of them.

@@ -483,7 +483,15 @@ def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Prog
     snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
     if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot, generator.version)):
         return model, True, {"generator": recipe.generator, "source": "stands still: the last model stays"}
-    ref, skipped = fit(snapshot, generator, name=recipe.generator, settings=settings, store=store, progress=progress)
+    ref, skipped = fit(
+        snapshot,
+        generator,
+        name=recipe.generator,
+        settings=settings,
+        store=store,
+        progress=progress,
+        previous=store.recall(*_latest_key(recipe, ArtifactKind.MODEL)),
+    )
     return ref, skipped, {"generator": recipe.generator}
 
 

@@ -28,7 +28,7 @@ class MarginalTree:
         self._alpha, self._shard_cells = alpha, shard_cells
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
-        """Learn from a snapshot and write arrays and JSON into `folder`."""
+        """Learn from a snapshot and write arrays and JSON into `folder`, anew each time: it takes seconds."""
         from synth_ops.generators.marginal_tree.chow_liu import ChowLiuBlocks
         from synth_ops.generators.relational_trees.learning.snapshot import learn
         from synth_ops.generators.relational_trees.model import save

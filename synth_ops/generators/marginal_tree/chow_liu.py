@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.conditional import ConditionalTable, fit_conditional
 from synth_ops.generators.relational_trees.learning.context import coarse, mutual_information
+from synth_ops.generators.relational_trees.model import AnyBlock
 from synth_ops.generators.relational_trees.names import COLUMN
 from synth_ops.generators.relational_trees.tree import Codes
 
@@ -28,6 +29,7 @@ class ChowLiuBlocks:
     """
 
     alpha: float
+    known: Mapping[str, AnyBlock] = field(default_factory=dict)
 
     def order(
         self,

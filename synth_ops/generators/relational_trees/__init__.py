@@ -18,7 +18,7 @@ from synth_ops.metadata import Metadata
 from synth_ops.ports import ProgressListener
 
 if TYPE_CHECKING:
-    from synth_ops.generators.relational_trees.model import TableModel
+    from synth_ops.generators.relational_trees.model import AnyBlock, TableModel
     from synth_ops.generators.relational_trees.sampling import Sampler
 
 
@@ -49,7 +49,7 @@ class RelationalTrees:
         RecipeError: There is no such privacy.
     """
 
-    version = "2"
+    version = "3"
 
     def __init__(
         self,
@@ -71,12 +71,21 @@ class RelationalTrees:
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn from a snapshot and write arrays and JSON into `folder`."""
+        self._fit(snapshot, folder, {}, progress)
+
+    def refit(self, snapshot: Snapshot, folder: Path, previous: Path, *, progress: ProgressListener) -> None:
+        """The same, with the blocks of a previous model whose data did not change."""
+        from synth_ops.generators.relational_trees.model import blocks_of, load
+
+        self._fit(snapshot, folder, blocks_of(load(previous)), progress)
+
+    def _fit(self, snapshot: Snapshot, folder: Path, known: Mapping[str, AnyBlock], progress: ProgressListener) -> None:
         from synth_ops.generators.relational_trees.block import BlockSettings
         from synth_ops.generators.relational_trees.learning.method import TreeBlocks
         from synth_ops.generators.relational_trees.learning.snapshot import learn
         from synth_ops.generators.relational_trees.model import save
 
-        blocks = TreeBlocks(settings=BlockSettings(**self._settings))
+        blocks = TreeBlocks(settings=BlockSettings(**self._settings), known=known)
         save(learn(snapshot, blocks, progress), folder)
 
     def load(self, folder: Path, metadata: Metadata) -> FittedTrees:

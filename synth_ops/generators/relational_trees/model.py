@@ -40,6 +40,7 @@ class Target:
         block: How it depends on them.
         rule: What determines it exactly, where something does.
         guards: Variables drawn before that this one determines exactly, and how.
+        made_of: A digest of all that the block was learned from: the same again makes the same block.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Target:
     block: AnyBlock
     rule: Rule | None = None
     guards: Mapping[str, Rule] = field(default_factory=dict)
+    made_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +141,13 @@ def load(folder: Path) -> dict[str, TableModel]:
         return {name: _table_from_json(entry, arrays) for name, entry in document["tables"].items()}
 
 
+def blocks_of(models: Mapping[str, TableModel]) -> dict[str, AnyBlock]:
+    """Every block of a model, by what it was made of."""
+    targets = [target for model in models.values() for target in model.targets]
+    targets += [each.quota.target for model in models.values() for each in model.references.values()]
+    return {target.made_of: target.block for target in targets}
+
+
 def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     return {
         "rows": model.rows,
@@ -192,6 +201,7 @@ def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> 
         "kind": "tree" if isinstance(target.block, Block) else "table",
         "rule": _rule_to_json(target.rule, arrays) if target.rule else None,
         "guards": {name: _rule_to_json(rule, arrays) for name, rule in target.guards.items()},
+        "made_of": target.made_of,
     }
 
 
@@ -208,6 +218,7 @@ def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[
         block=block,
         rule=_rule_from_json(entry["rule"], arrays) if entry["rule"] else None,
         guards={name: _rule_from_json(rule, arrays) for name, rule in entry["guards"].items()},
+        made_of=entry["made_of"],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,10 @@ from synth_ops.generators.relational_trees.model import AnyBlock
 
 class BlockMethod(Protocol):
     """What a generator of relational data brings along, beside keys, rows and codecs."""
+
+    @property
+    def known(self) -> Mapping[str, AnyBlock]:
+        """Blocks that were learned before in the same way, by what they were made of."""
 
     def order(
         self,
@@ -44,6 +48,7 @@ class TreeBlocks:
     """Trees that see all that was drawn before."""
 
     settings: BlockSettings
+    known: Mapping[str, AnyBlock] = field(default_factory=dict)
 
     def order(
         self,
