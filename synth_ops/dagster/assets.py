@@ -5,29 +5,21 @@ No `from __future__ import annotations` here: Dagster reads the annotations of w
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from synth_ops import plan
-from synth_ops.artifact_io import read_metadata, read_report
-from synth_ops.artifacts import ArtifactKind, ArtifactRef
-from synth_ops.dagster.metadata import artifact_metadata, family_result, report_metadata, table_metadata
-from synth_ops.dagster.resources import url_of
+from synth_ops.artifacts import ArtifactKind
+from synth_ops.dagster.execution import GATE, Execution, told_to_dagster
+from synth_ops.dagster.fan_out import fanned_out_copy
 from synth_ops.dagster.translator import AssetPart, Part, SynthOpsTranslator, default_spec
-from synth_ops.errors import GateFailedError, SynthOpsError
-from synth_ops.lineage import table_dataset
-from synth_ops.ports import Progress
 from synth_ops.recipe import Recipe, load_recipe
 from synth_ops.registry import PluginKind, names
-from synth_ops.run import StepResult, known_tables, open_store, run_step
-from synth_ops.store import Store
-from synth_ops.verdict import families
+from synth_ops.run import known_tables
 
-GATE = "gate"
-"""The check that stands for the verdict as a whole."""
 _AT_RUN_TIME = "${SYNTH_OPS_RESOURCE}"
 
 
@@ -42,6 +34,7 @@ def synthetic_assets(  # noqa: PLR0913  what differs from asset to asset is the 
     partitions_def: dg.PartitionsDefinition | None = None,
     automation_condition: dg.AutomationCondition[Any] | None = None,
     retry_policy: dg.RetryPolicy | None = None,
+    fan_out: int = 0,
     translator: SynthOpsTranslator | None = None,
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Draw a recipe as the assets `snapshot`, `model`, `copy`, `report`, `publication`, and one for each table.
@@ -62,6 +55,8 @@ def synthetic_assets(  # noqa: PLR0913  what differs from asset to asset is the 
         partitions_def: Days, say: a partition is the refresh of that day. A backfill refreshes once for all of them.
         automation_condition: When to materialize by itself, such as `dg.AutomationCondition.on_cron("0 3 * * *")`.
         retry_policy: For what may succeed later, such as an unreachable source; all else fails at once.
+        fan_out: In how many steps the copy may be sampled at the same time, wherever the run launcher and the executor
+            put them; the copy is the same for any number.
         translator: Changes keys, groups, owners, ... of single assets.
 
     Returns:
@@ -74,10 +69,13 @@ def synthetic_assets(  # noqa: PLR0913  what differs from asset to asset is the 
     settings: dict[str, Any] = {"partitions_def": partitions_def, "retry_policy": retry_policy}
     if partitions_def is not None:
         settings["backfill_policy"] = dg.BackfillPolicy.single_run()
-    return [
-        *drawing.specs(Part.SOURCE_TABLE),
-        *(drawing.assets(step, automation_condition, settings) for step in plan.STEPS),
+    made = [
+        drawing.fanned_out(step, fan_out, automation_condition, settings)
+        if fan_out and step.makes is ArtifactKind.COPY
+        else drawing.assets(step, automation_condition, settings)
+        for step in plan.STEPS
     ]
+    return [*drawing.specs(Part.SOURCE_TABLE), *made]
 
 
 def synthetic_asset_specs(
@@ -176,108 +174,33 @@ class Drawing:
             **settings,
         )
         def run(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]  # noqa: ANN202  an iterator
-            try:
-                yield from _Run(drawing=self, context=context).execute(step)
-            except SynthOpsError as error:
-                if error.retryable:
-                    raise
-                raise dg.Failure(str(error), allow_retries=False) from None
+            with told_to_dagster():
+                yield from Execution(drawing=self, context=context, step=step).execute()
 
         return run
+
+    def fanned_out(
+        self,
+        step: plan.Step,
+        tasks: int,
+        condition: dg.AutomationCondition[Any] | None,
+        settings: dict[str, Any],
+    ) -> dg.AssetsDefinition:
+        """The copy, sampled in several steps."""
+        (spec,) = self.specs(Part.COPY)
+        return fanned_out_copy(
+            spec if condition is None else spec.replace_attributes(automation_condition=condition),
+            self.spec(Part.MODEL).key,
+            name=f"{self.group}__{step.name}",
+            tasks=tasks,
+            execution=lambda context: Execution(drawing=self, context=context, step=step),
+            resource_keys=set(self.resource_keys.values()),
+            **settings,
+        )
 
     def families(self) -> list[str]:
         """The names of the report's checks."""
         return [*names(PluginKind.CHECK), *(["suite"] if self.recipe.gate.suites else []), GATE]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """One execution of one step."""
-
-    drawing: Drawing
-    context: dg.AssetExecutionContext
-
-    def execute(self, step: plan.Step) -> Iterator[Any]:
-        recipe = self._recipe()
-        store = open_store(recipe, self._resource("store").root if "store" in self._keys else self.drawing.store)
-        needs = self._latest(Part(plan.step(step.needs).makes.value)) if step.needs else None
-        try:
-            result = run_step(recipe, step.name, store=store, needs=needs, progress=self._log)
-        except GateFailedError as error:
-            yield self._judged(ArtifactRef(kind=ArtifactKind.REPORT, id=error.report_id), store, dict(error.facts))
-            return
-        if step.makes is ArtifactKind.REPORT:
-            yield self._judged(result.ref, store, artifact_metadata(store, result))
-            return
-        key = self.drawing.spec(Part(step.makes.value)).key
-        if key in self.context.selected_asset_keys:
-            version = dg.DataVersion(result.ref.id)
-            yield dg.MaterializeResult(asset_key=key, metadata=artifact_metadata(store, result), data_version=version)
-        if step.makes is ArtifactKind.PUBLICATION:
-            yield from self._tables(recipe, store, result)
-
-    def _judged(self, ref: ArtifactRef, store: Store, metadata: dict[str, Any]) -> Any:
-        report = read_report(store, ref)
-        found = families(report, expected=[name for name in self.drawing.families() if name != GATE])
-        failed = report.verdict != "passed"
-        shown = {name: value for name, value in metadata.items() if isinstance(value, str | int | float)}
-        verdict = dg.AssetCheckResult(
-            check_name=GATE,
-            passed=not failed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=f"the copy failed its gate: {metadata['blocked_by']}" if failed else None,
-            metadata={**ref.to_json(), "checks": len(report.outcomes), **report_metadata(store, ref)},
-        )
-        known = [family_result(found[name]) for name in self.drawing.families() if name in found]
-        return dg.MaterializeResult(
-            metadata={**shown, **ref.to_json(), **report_metadata(store, ref)},
-            data_version=dg.DataVersion(ref.id),
-            check_results=[*known, verdict],
-        )
-
-    def _tables(self, recipe: Recipe, store: Store, result: StepResult) -> Iterator[Any]:
-        location = recipe.target_location()
-        for table in read_metadata(store, result.ref).tables:
-            metadata = table_metadata(
-                table,
-                rows=result.facts["tables"][table.name],
-                dataset=table_dataset(location, table.name),
-                source_key=lambda name: self.drawing.spec(Part.SOURCE_TABLE, name).key,
-            )
-            key = self.drawing.spec(Part.TABLE, table.name).key
-            version = dg.DataVersion(result.facts["copy"])
-            if key in self.context.selected_asset_keys:
-                yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=version)
-            elif table.name not in self.drawing.tables:  # nobody knew of it when the code was loaded
-                tags = {"dagster/data_version": version.value}
-                self.context.log_event(dg.AssetMaterialization(asset_key=key, metadata=metadata, tags=tags))
-
-    def _recipe(self) -> Recipe:
-        ends = {end: self._resource(end) for end in ("source", "target") if end in self._keys}
-        urls = {end: url_of(resource, self._keys[end]) for end, resource in ends.items()}
-        return self.drawing.recipe.with_locations(**urls)
-
-    @property
-    def _keys(self) -> dict[str, str]:
-        return self.drawing.resource_keys
-
-    def _resource(self, end: str) -> Any:
-        return getattr(self.context.resources, self._keys[end])
-
-    def _latest(self, part: Part) -> ArtifactRef:
-        """The artifact that an asset's latest materialization stands for: of this partition, where there are some."""
-        key = self.drawing.spec(part).key
-        partitions = list(self.context.partition_keys) if self.context.assets_def.partitions_def else None
-        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
-        found = self.context.instance.fetch_materializations(wanted, limit=1).records
-        materialization = found[0].asset_materialization if found else None
-        if materialization is None:
-            message = f"{key.to_user_string()} was never materialized (materialize it first)"
-            raise dg.Failure(message, allow_retries=False)
-        return ArtifactRef(kind=ArtifactKind(part.value), id=str(materialization.metadata["id"].value))
-
-    def _log(self, progress: Progress) -> None:
-        self.context.log.info("%s %s (%s of %s)", progress.step, progress.item, progress.done, progress.total)
 
 
 def _part_before(part: Part) -> Part | None:

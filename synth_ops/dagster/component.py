@@ -56,6 +56,7 @@ class SynthOpsComponent(dg.Component, dg.Model, dg.Resolvable):
     tables: list[str] | None = Field(None, description="The published tables that are assets.")
     schedule: str | None = Field(None, description="When to refresh, as cron writes it.")
     on_change: bool = Field(False, description="Refresh when the source has changed, too.")
+    fan_out: int = Field(0, ge=0, description="In how many steps the copy may be sampled at the same time.")
     retries: int = Field(2, ge=0, description="Of what may pass by itself, such as an unreachable source.")
 
     def get_asset_spec(self, part: AssetPart) -> dg.AssetSpec:
@@ -72,6 +73,7 @@ class SynthOpsComponent(dg.Component, dg.Model, dg.Resolvable):
             key_prefix=self.key_prefix,
             tables=self.tables,
             retry_policy=dg.RetryPolicy(max_retries=self.retries, delay=300) if self.retries else None,
+            fan_out=self.fan_out,
             translator=_ByComponent(self),
         )
         made = [each for each in assets if isinstance(each, dg.AssetsDefinition)]

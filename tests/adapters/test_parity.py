@@ -80,6 +80,26 @@ def test_sampling_on_mapped_tasks_makes_the_same_artifacts(refresh, run_dag):
     assert any(len(digests) > 1 for digests in files[0].values())
 
 
+@pytest.mark.filterwarnings("ignore:.*is currently in beta")  # Dagster's own, of an output's data version
+def test_sampling_in_several_steps_makes_the_same_copy(refresh, dagster_instance):
+    together, apart = refresh(store="together", **IN_SHARDS), refresh(store="apart", **IN_SHARDS)
+    selection = [f"shop/synth_ops/{kind}" for kind in ("snapshot", "model", "copy")]
+    copies = []
+    for night, fan_out in ((together, 0), (apart, 3)):
+        assets = synthetic_assets(night.file, store=str(night.store), fan_out=fan_out)
+        result = dg.materialize(assets, selection=selection, instance=dagster_instance)
+        copies.append({each.asset_key: each.materialization for each in result.get_asset_materialization_events()})
+    assert apart.artifacts() == together.artifacts()
+    assert Store(apart.store).artifacts(ArtifactKind.SHARD) == []
+    drawn = [event.step_key for event in result.all_events if event.is_step_success and "shards" in event.step_key]
+    assert len(drawn) == 3
+    key = dg.AssetKey(["shop", "synth_ops", "copy"])
+    first, second = copies[0][key], copies[1][key]
+    assert first.metadata["id"] == second.metadata["id"]
+    assert first.metadata["tables"] == second.metadata["tables"]
+    assert first.tags["dagster/data_version"] == second.tags["dagster/data_version"] == second.metadata["id"].value
+
+
 def test_what_cannot_be_parted_is_sampled_in_one_piece(refresh, run_dag):
     night = refresh()
     with DAG("one_piece", schedule=None) as dag:
