@@ -47,6 +47,7 @@ class Difference:
         codec: Of the distance.
         constants: Units of the column that mean no distance, such as an end that never comes; shared by k subjects.
         base_constants: Those of the base, from which nothing is counted.
+        closing: Whether NULL and the constants stand in the last row of a parent only.
     """
 
     column: str
@@ -55,6 +56,7 @@ class Difference:
     codec: NumberCodec
     constants: tuple[int, ...]
     base_constants: tuple[int, ...]
+    closing: bool = False
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ class Difference:
             "codec": self.codec.to_json(),
             "constants": list(self.constants),
             "base_constants": list(self.base_constants),
+            "closing": self.closing,
         }
 
 
@@ -115,6 +118,7 @@ def difference_from_json(document: Mapping[str, Any]) -> Difference:
         codec=codec,
         constants=tuple(document["constants"]),
         base_constants=tuple(document["base_constants"]),
+        closing=document["closing"],
     )
 
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 from synth_ops.generators.relational_trees.codec import NumberCodec
 from synth_ops.generators.relational_trees.differences import Difference, Flags, Origin, Units, time_units
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
-from synth_ops.generators.relational_trees.drawing.targets import draw_target
+from synth_ops.generators.relational_trees.drawing.targets import ROUNDS, draw_target
 from synth_ops.generators.relational_trees.drawing.values import chunked
-from synth_ops.generators.relational_trees.names import column_name
+from synth_ops.generators.relational_trees.names import FOLLOWING, column_name
 from synth_ops.generators.relational_trees.references import Rows
+from synth_ops.generators.relational_trees.tree import Codes
 
 
 def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -> None:
@@ -26,17 +27,19 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
     for name in (column_name(column), *(each.name for each in differences_of(drawing, column))):
         made.codes.setdefault(name, np.zeros(made.rows, np.int32))
     made.units.setdefault(column, np.zeros(made.rows, np.int64))
+    touching = _touching_columns(drawing)
     waiting = rows
     for difference in differences_of(drawing, column):
         bases, based = _bases(drawing, difference, waiting)
         chosen, bases, waiting = waiting[based], bases[based], waiting[~based]
         if not len(chosen):
             continue
-        codes = draw_target(drawing, drawing.targets[difference.name], chosen, purpose)
+        codes = _draw_distances(drawing, difference, chosen, purpose)
         made.codes[difference.name][chosen] = codes
         units = difference.decode(codes, bases, generator)
         apart = difference.is_constant(codes)
-        units = np.where(apart, units, np.clip(units, codec.low.min(), codec.high.max()))
+        if column not in touching:
+            units = np.where(apart, units, np.clip(units, codec.low.min(), codec.high.max()))
         made.units[column][chosen] = units
         values = codec.from_units(units, (codes > 0).astype(np.int32), made.model.schema.field(column).type)
         made.codes[column_name(column)][chosen] = codec.encode(chunked(values))
@@ -46,6 +49,21 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         made.units[column][waiting] = codec.units(codes, generator)
 
 
+def _draw_distances(drawing: TableDrawing, difference: Difference, rows: Rows, purpose: str) -> Codes:
+    """Codes of a difference; drawn again where a row that others follow would have no end."""
+    target = drawing.targets[difference.name]
+    codes = draw_target(drawing, target, rows, purpose)
+    if not difference.closing or FOLLOWING not in drawing.made.codes:
+        return codes
+    followed = drawing.made.codes[FOLLOWING][rows] > 0
+    for attempt in range(ROUNDS):
+        again = np.flatnonzero(difference.is_constant(codes) & followed)
+        if not len(again):
+            break
+        codes[again] = draw_target(drawing, target, rows[again], f"{purpose} again {attempt}")
+    return codes
+
+
 def counted_values(drawing: TableDrawing, column: str, rows: Rows) -> pa.Array:
     """The values of a column of which codes and units are there."""
     made, codec = drawing.made, drawing.made.model.codecs[column]
@@ -53,6 +71,12 @@ def counted_values(drawing: TableDrawing, column: str, rows: Rows) -> pa.Array:
         raise TypeError(f"column {column!r} is not counted")
     codes = made.codes[column_name(column)][rows]
     return codec.from_units(made.units[column][rows], codes, made.model.schema.field(column).type)
+
+
+def _touching_columns(drawing: TableDrawing) -> set[str]:
+    """Starts and ends of periods that touch: cutting one off would tear it from the next."""
+    pairs = [each for each in drawing.made.model.differences if each.base is Origin.BEFORE]
+    return {name for each in pairs if each.column != each.base_column for name in (each.column, each.base_column)}
 
 
 def differences_of(drawing: TableDrawing, column: str) -> list[Difference]:

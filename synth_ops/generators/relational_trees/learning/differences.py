@@ -251,9 +251,16 @@ def _keep(
         if difference.base is Origin.BEFORE and learning.order is not None:
             base = base.take(learning.order.before, learning.order.before >= 0)
     codes = difference.encode(own.units, ~(own.known | np.isin(own.units, own.constants)), base.units, base.known)
+    if learning.order is not None and difference.base is Origin.ROW:
+        followed = learning.order.position + 1 < learning.order.siblings
+        apart = difference.is_constant(codes) & (codes >= 0)
+        closing = bool(apart.any() and not (apart & followed).any())
+        difference = dataclasses.replace(difference, closing=closing)
     earlier = [each for each in learning.differences if each.column == difference.column]
+    rest = codes.copy()
     for each in earlier:  # a row is counted from the first base that it has
-        codes[learning.variables[each.name].codes >= 0] = -1
+        rest[learning.variables[each.name].codes >= 0] = -1
+    codes = rest if (rest > 0).sum() >= _FEWEST_ROWS else codes
     if difference.column in learning.structure.table.required:
         codes[codes == 0] = -1
     learning.differences.append(difference)

@@ -1,0 +1,212 @@
+"""Rows in order under their parents: what orders them, what they know of each other, and what holds in the copy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot
+from synth_ops.generators.relational_trees import RelationalTrees
+from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.codec import fit_number
+from synth_ops.generators.relational_trees.differences import Difference, Origin, distance_codes, pace_codes
+from synth_ops.generators.relational_trees.sequences import Running, Strands, Summed, order_of, running_codes
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
+from synth_ops.testing.warehouses import write_table
+
+NEVER = dt.date(9999, 1, 1)
+
+
+def copy_of(tmp_path, tables: list[tuple[Table, list[tuple[Any, ...]]]]) -> dict[str, list[dict[str, Any]]]:
+    """Fit on rows, and sample a copy as large."""
+    metadata = Metadata(tables=tuple(table for table, _ in tables))
+    data = {table.name: write_table(tmp_path / "source", table, rows) for table, rows in tables}
+    snapshot = Snapshot(ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="x"), metadata=metadata, tables=data)
+    model, copy = tmp_path / "model", tmp_path / "copy"
+    model.mkdir()
+    copy.mkdir()
+    generator = RelationalTrees()
+    generator.fit(snapshot, model, progress=lambda _: None)
+    written = generator.load(model, metadata).sample(copy, seed=1, scale=1.0, progress=lambda _: None)
+    return {
+        name: pa.concat_tables([pq.read_table(file) for file in each.files]).to_pylist()
+        for name, each in written.items()
+    }
+
+
+def parents(count: int, *columns: Column) -> Table:
+    return Table(
+        name="person",
+        path=("person",),
+        columns=(Column(name="id", type="INTEGER", nullable=False, kind=Kind.ID), *columns),
+        primary_key=("id",),
+        rows=count,
+        subject=True,
+    )
+
+
+def children(rows: int, key: tuple[str, ...], *columns: Column) -> Table:
+    return Table(
+        name="stay",
+        path=("stay",),
+        columns=(Column(name="person", type="INTEGER", nullable=False, kind=Kind.ID), *columns),
+        primary_key=key,
+        foreign_keys=(ForeignKey(columns=("person",), parent="person", parent_columns=("id",)),),
+        rows=rows,
+    )
+
+
+def date(name: str, *, nullable: bool = False) -> Column:
+    return Column(name=name, type="DATE", nullable=nullable, kind=Kind.DATETIME)
+
+
+def by_person(rows: list[dict[str, Any]], *order: str) -> list[list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: tuple(row[name] for name in order)):
+        found.setdefault(row["person"], []).append(row)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("end", [NEVER, None])
+def test_periods_that_touch_touch_in_the_copy_and_the_last_stays_open(tmp_path, end):
+    rng = random.Random(0)
+    people, stays = [], []
+    for person in range(400):
+        start = dt.date(1990, 1, 1) + dt.timedelta(days=rng.randint(0, 4000))
+        people.append((person, start))
+        count = rng.randint(1, 6)
+        for number in range(count):
+            until = start + dt.timedelta(days=rng.choice([365, 366, rng.randint(30, 900)]))
+            last = number == count - 1 and rng.random() < 0.8
+            stays.append((person, start, end if last else until, rng.randint(0, 5)))
+            start = until
+    grade = Column(name="grade", type="INTEGER", nullable=False, kind=Kind.NUMERICAL)
+    copied = copy_of(
+        tmp_path,
+        [
+            (parents(len(people), date("hired")), people),
+            (
+                children(len(stays), ("person", "since"), date("since"), date("until", nullable=end is None), grade),
+                stays,
+            ),
+        ],
+    )
+    hired = {row["id"]: row["hired"] for row in copied["person"]}
+    sequences = by_person(copied["stay"], "since")
+    pairs = [(one, other) for rows in sequences for one, other in pairwise(rows)]
+    assert len(pairs) > 300
+    closed = [(one, other) for one, other in pairs if one["until"] not in (None, NEVER)]
+    assert all(one["until"] == other["since"] for one, other in closed)
+    assert len(closed) >= 0.99 * len(pairs)
+    ends = [rows[-1]["until"] for rows in sequences]
+    assert 0.65 < np.mean([each == end for each in ends]) < 0.95
+    assert np.mean([hired[rows[0]["person"]] == rows[0]["since"] for rows in sequences]) > 0.95
+    assert all(row["since"] <= row["until"] for row in copied["stay"] if row["until"])
+
+
+def test_years_and_places_in_a_key_go_up_as_they_do_in_the_source(tmp_path):
+    rng = random.Random(0)
+    people, stays = [], []
+    for person in range(500):
+        year, team = rng.randint(1950, 2000), rng.choice("abcdefghijklmnop")
+        people.append((person, year))
+        for _ in range(rng.randint(1, 8)):
+            stays += [
+                (person, year, place, team) for place in sorted(rng.sample(["x", "y", "z"], rng.choice([1, 1, 2])))
+            ]
+            year += rng.choice([1, 1, 1, 2])
+            team = team if rng.random() < 0.8 else rng.choice("abcdefghijklmnop")
+    year = Column(name="year", type="INTEGER", nullable=False, kind=Kind.NUMERICAL)
+    columns = [Column(name=name, type="VARCHAR", nullable=False, kind=Kind.CATEGORICAL) for name in ("place", "team")]
+    copied = copy_of(
+        tmp_path,
+        [
+            (parents(len(people), Column(name="born", type="INTEGER", nullable=False, kind=Kind.NUMERICAL)), people),
+            (children(len(stays), ("person", "year", "place"), year, *columns), stays),
+        ],
+    )
+
+    def steps(rows: list[dict[str, Any]]) -> tuple[dict[int, float], float]:
+        pairs = [pair for group in by_person(rows, "year", "place") for pair in pairwise(group)]
+        moved = [other["year"] - one["year"] for one, other in pairs]
+        return (
+            {step: moved.count(step) / len(moved) for step in (0, 1, 2)},
+            float(np.mean([one["team"] == other["team"] for one, other in pairs])),
+        )
+
+    real = [dict(zip(("person", "year", "place", "team"), row, strict=True)) for row in stays]
+    (wanted, same), (found, still) = steps(real), steps(copied["stay"])
+    assert found == pytest.approx(wanted, abs=0.06)
+    assert still == pytest.approx(same, abs=0.06)
+    keys = [(row["person"], row["year"], row["place"]) for row in copied["stay"]]
+    assert len(set(keys)) == len(keys)
+
+
+@given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 5)), max_size=40))
+def test_an_order_holds_every_row_once_and_goes_up_under_each_parent(rows):
+    owners, keys = (np.array(each, np.int64) for each in zip(*rows, strict=True)) if rows else (np.zeros(0, int),) * 2
+    order = order_of(owners, [keys])
+    assert sorted(np.concatenate(order.steps()).tolist()) == list(range(len(rows)))
+    followers = np.flatnonzero(order.before >= 0)
+    before = order.before[followers]
+    assert (owners[before] == owners[followers]).all()
+    assert (keys[before] <= keys[followers]).all()
+    assert (order.position[before] + 1 == order.position[followers]).all()
+    assert (order.position < order.siblings).all()
+    assert all((order.position[owners < 0] == 0).tolist())
+
+
+def test_a_running_mean_leaves_out_what_is_missing_and_a_vote_finds_the_commonest():
+    order = order_of(np.zeros(5, np.int64))
+    codes = Variable(codes=np.array([4, 0, 2, 2, 2], np.int32), size=5, ordered=True)
+    summed = {"x": Summed(size=5, ordered=True)}
+    assert running_codes(order, {"x": codes}, summed)["x"].codes.tolist() == [0, 4, 4, 3, 3]
+    votes = running_codes(order, {"x": codes}, {"x": Summed(size=5, ordered=False)})["x"]
+    assert votes.size == Running.size(Summed(size=5, ordered=False))
+    assert votes.codes[[0, 1]].tolist() == [0, 5]
+    assert votes.codes[4] == 3
+
+
+def test_strands_know_their_own_last_row_and_share():
+    strands, owners = Strands(2, 3), np.array([0, 1])
+    strands.add(owners, np.array([1, 2], np.int32), np.array([10, 11]))
+    strands.add(owners, np.array([2, 2], np.int32), np.array([12, 13]))
+    assert strands.last(owners, np.array([1, 1], np.int32)).tolist() == [10, -1]
+    assert strands.last(owners, np.array([2, 2], np.int32)).tolist() == [12, 13]
+    assert strands.share(owners, 2, 2).tolist() == [4, 8]
+
+
+@given(st.lists(st.integers(-10_000, 10_000), min_size=1, max_size=50))
+def test_distances_keep_their_order_and_small_ones_their_value(distances):
+    values = np.array(distances, np.int64)
+    codes = distance_codes(values, 1, np.ones(len(values), bool))
+    assert (np.diff(codes[np.argsort(values)]) >= 0).all()
+    small = np.abs(values) < 16
+    zero = distance_codes(np.zeros(1, np.int64), 1, np.ones(1, bool))[0]
+    assert (codes[small] - zero == values[small]).all()
+    assert (pace_codes(values, 1, np.zeros(len(values), bool), np.zeros(len(values), np.int64)) == 0).all()
+
+
+def test_a_difference_gives_back_what_it_encoded():
+    units, bases = np.arange(200) % 20 + 1000, np.full(200, 1000)
+    units[::10] = 10**6
+    codec = fit_number(pa.chunked_array([pa.array(units - bases, mask=units == 10**6)]), (), 5)
+    difference = Difference(
+        column="end", base=Origin.ROW, base_column="start", codec=codec, constants=(10**6,), base_constants=()
+    )
+    null, based = np.zeros(200, bool), np.ones(200, bool)
+    null[0], based[1] = True, False
+    codes = difference.encode(units, null, bases, based)
+    assert codes[:2].tolist() == [0, -1]
+    decoded = difference.decode(codes, bases, np.random.default_rng(0))
+    assert (decoded[2:] == units[2:]).all()
+    assert difference.is_constant(codes[10:11]).all()
