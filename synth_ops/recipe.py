@@ -280,7 +280,8 @@ class Recipe(_Section):
     """One nightly refresh. The smallest recipe is a `source` and a `target`."""
 
     source: str
-    """What to copy: `duckdb:///file.duckdb`, `sqlite:///file.db`, `parquet:///folder`, `csv:///folder`, or a path.
+    """What to copy: `duckdb:///file.duckdb`, `sqlite:///file.db`, `parquet:///folder`, `csv:///folder`, or a path;
+    `postgresql://user@host/database` or `mysql://user@host/database`.
     Relative paths start at the recipe's folder. `${NAME}` is read from the environment and never stored."""
     target: str
     """Where to publish: the same kinds of URLs (but for csv). It must not be the source."""

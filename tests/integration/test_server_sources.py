@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import pytest
 
 from synth_ops.artifact_io import write_table
+from synth_ops.location import parse_location
 from synth_ops.recipe import parse_recipe
+from synth_ops.registry import PluginKind, load
 from synth_ops.run import open_source, open_store, run_all
 
 POSTGRESQL = ("lahman", "sakila", "northwind", "employees", "chinook", "synthea_small")
@@ -58,6 +62,19 @@ def test_the_same_rows(source, tmp_path, real_data):
             for one, other in ((mine, theirs), (theirs, mine)):
                 query = f"SELECT {columns} FROM {one} EXCEPT ALL SELECT {columns} FROM {other}"
                 assert connection.execute(f"SELECT count(*) FROM ({query})").fetchall() == [(0,)], table.name
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_a_target_under_another_name_is_known_again(kind, request):
+    server = request.getfixturevalue(f"{kind}_server")
+    with server.database() as one, server.database() as other:
+        places = [parse_location(server.url(name), Path.cwd()) for name in (one, other)]
+        sources, targets = (
+            [load(plugin, place.scheme)(place).identity() for place in places]
+            for plugin in (PluginKind.SOURCE, PluginKind.TARGET)
+        )
+    assert sources == targets
+    assert len(set(sources)) == 2
 
 
 @pytest.mark.parametrize("source", [("postgres", "sakila"), ("mariadb", "northwind")], indirect=True, ids="-".join)
