@@ -217,6 +217,9 @@ class GateRecipe(_Section):
     `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""
     warnings: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Where single measures begin to warn."""
+    queries: tuple[str, ...] = ()
+    """Files of SQL (DuckDB's dialect), each a SELECT or several after one another: they run on source and copy, and the
+    numbers of their rows are compared."""
     check_timeout_s: float = Field(default=3600.0, gt=0)
     """How long one check may take before it counts as failed."""
     alert_at: float = Field(default=0.2, gt=0)

@@ -615,6 +615,7 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.checks.engine import judge
     from synth_ops.checks.integrity import load_suites
     from synth_ops.checks.measure_suite import split_off_limits
+    from synth_ops.checks.queries import load_queries
     from synth_ops.report import write_nightly_report
     from synth_ops.steps.gate import Gate
     from synth_ops.steps.thresholds import resolve
@@ -631,6 +632,7 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
         policy=recipe.gate.policy,
         reason=recipe.gate.reason,
         labels=recipe.gate.labels,
+        queries=load_queries([recipe.folder / path for path in recipe.gate.queries]),
         timeout_s=recipe.gate.check_timeout_s,
     )
 

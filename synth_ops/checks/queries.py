@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
@@ -17,6 +18,7 @@ from synth_ops.checks.comparison import is_nested, number_sql
 from synth_ops.checks.limits import judged
 from synth_ops.checks.suites import reference_name
 from synth_ops.checks.views import COPY, SOURCE, Views, failed, learned_columns, subjects_of, view_sql
+from synth_ops.errors import RecipeError
 from synth_ops.metadata import Column, ForeignKey, Table
 from synth_ops.ports import Threshold
 
@@ -44,6 +46,30 @@ class _Path:
     table: Table
     rows: str
     columns: Sequence[tuple[str, Table, Column]]
+
+
+def load_queries(files: Sequence[Path]) -> dict[str, str]:
+    """Read users' own queries, by the file's name and their place in it.
+
+    Raises:
+        RecipeError: A file can't be read, or holds something else than SELECTs.
+    """
+    import sqlglot
+    from sqlglot import expressions
+
+    queries: dict[str, str] = {}
+    for file in files:
+        try:
+            statements = sqlglot.parse(file.read_text(encoding="utf-8"), dialect="duckdb")
+        except (OSError, UnicodeDecodeError):
+            raise RecipeError(f"can't read queries {file}", "check `gate.queries` in the recipe") from None
+        except sqlglot.errors.SqlglotError:
+            raise RecipeError(f"queries {file} are not SQL", "DuckDB's dialect is meant") from None
+        for number, statement in enumerate(filter(None, statements), start=1):
+            if not isinstance(statement, expressions.Query):
+                raise RecipeError(f"queries {file}: statement {number} is no SELECT", "the gate only reads")
+            queries[f"{file.name} #{number}"] = statement.sql(dialect="duckdb")
+    return queries
 
 
 def query_errors(views: Views, limits: Mapping[str, Threshold]) -> list[Evidence]:

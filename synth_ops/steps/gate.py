@@ -7,7 +7,7 @@ import math
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Gate:
         thresholds: The limits that differ from the measures' own.
         policy, reason: As the recipe has them, for the report.
         labels: Whether the report names text categories.
+        queries: The recipe's own queries, by name.
         timeout_s: How long one check may take.
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
@@ -59,6 +60,7 @@ class Gate:
     policy: Policy = Policy.STANDARD
     reason: str = ""
     labels: bool = False
+    queries: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 3600.0
 
     def ref(self, copy: ArtifactRef) -> ArtifactRef:
@@ -75,6 +77,7 @@ class Gate:
             self.policy.value,
             self.reason,
             self.labels,
+            dict(self.queries),
         )
         return ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(*inputs))
 
@@ -126,6 +129,7 @@ def _measure(
 ) -> list[Evidence]:
     """What all checks find; the audit is made before, where privacy is judged at all."""
     context = CheckContext(snapshot=snapshot, copy=copy, thresholds=gate.thresholds, seed=copy.seed, suites=gate.suites)
+    context = replace(context, queries=gate.queries)
     evidence: list[Evidence] = []
     total = len(gate.checks) + 1
     with contextlib.ExitStack() as stack:

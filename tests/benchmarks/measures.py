@@ -16,6 +16,8 @@ import numba
 import numpy as np
 import pandas as pd
 
+from synth_ops.checks.statistics import area_under_curve, true_positive_rate
+
 Matrix = np.ndarray[Any, np.dtype[Any]]
 TREES, FOLDS, REPLICATES = 120, 5, 500
 ISOLATED = ", most isolated"
@@ -303,31 +305,6 @@ def attacks_on_subjects(train: Family, holdout: Family, copy: Family, most_subje
         members, outsiders = np.split(-distances[isolated], 2)
         found.append(attack(f"{name}{ISOLATED}", members, outsiders))
     return found
-
-
-def area_under_curve(positive: Matrix, negative: Matrix) -> float:
-    """The chance that a positive scores higher than a negative, ties counting half (Mann and Whitney, 1947)."""
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, side="left") + np.searchsorted(ordered, positive, side="right")
-    return float(below.mean() / 2 / len(negative))
-
-
-def true_positive_rate(positive: Matrix, negative: Matrix, false_positive_rate: float = 0.01) -> float:
-    """The share of positives above the score that only a given share of negatives exceeds; between scores, linear.
-
-    >>> true_positive_rate(np.arange(50.0, 150.0), np.arange(100.0))
-    0.51
-    """
-    scores = np.unique(np.concatenate([positive, negative]))[::-1]
-    false, true = (
-        np.concatenate([[0.0], (len(each) - np.searchsorted(np.sort(each), scores, side="left")) / len(each)])
-        for each in (negative, positive)
-    )
-    last = np.searchsorted(false, false_positive_rate, side="right") - 1
-    if last + 1 == len(false):
-        return float(true[last])
-    share = (false_positive_rate - false[last]) / (false[last + 1] - false[last])
-    return float(true[last] + share * (true[last + 1] - true[last]))
 
 
 def quality(real: pd.DataFrame, other: pd.DataFrame) -> float:
