@@ -95,11 +95,13 @@ def copy_of(
     settings: Mapping[str, Any],
     keys: Mapping[str, Mapping[str, Any]] | None = None,
     scale: float = 1.0,
+    seed: int = 0,
 ) -> Copied:
     """Fit on tables and sample a copy of them.
 
     Args:
         keys: By table name, what else `Table` is to know.
+        seed: Of the copy.
     """
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -111,7 +113,7 @@ def copy_of(
         with Stopwatch() as fit:
             generator.fit(snapshot, model, progress=_ignore)
         with Stopwatch() as sample:
-            data = generator.load(model, snapshot.metadata).sample(sampled, seed=0, scale=scale, progress=_ignore)
+            data = generator.load(model, snapshot.metadata).sample(sampled, seed=seed, scale=scale, progress=_ignore)
         frames = {name: read_frame(each) for name, each in data.items()}
     return Copied(metadata=snapshot.metadata, tables=frames, fit=fit.took, sample=sample.took)
 

