@@ -36,12 +36,12 @@ from works import CLASSICS, halves, players, split_rows
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 CHOICES: dict[str, Mapping[str, Any]] = {
-    "nearer": {"min_leaf": 10, "alpha": 0.5, "penalty": 3.0},
+    "nearer": {"min_leaf": 10, "alpha": 0.5, "evidence": 1.0},
     "standard": {"privacy": "standard"},
     "strict": {"privacy": "strict"},
-    "stricter": {"min_leaf": 100, "alpha": 4.0, "penalty": 25.0},
-    "leaves of 20 by size alone": {"min_leaf": 20, "penalty": 1.0},
-    "leaves of 100 by size alone": {"min_leaf": 100, "penalty": 1.0},
+    "stricter": {"min_leaf": 100, "alpha": 4.0, "evidence": 12.0},
+    "leaves of 20 by size alone": {"min_leaf": 20, "evidence": -9.0},
+    "leaves of 100 by size alone": {"min_leaf": 100, "evidence": -9.0},
     "leaves believed": {"alpha": 0.0},
 }
 """Two families beside the default: further along the same curve, and without one of its two parts."""

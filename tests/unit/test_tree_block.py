@@ -112,11 +112,27 @@ def test_leaves_are_small_only_where_rows_agree():
     assert (free.tree.feature < 0).sum() < 20
 
 
+def test_more_rows_ask_for_more_evidence():
+    """On noise, ten times the rows do not give ten times the leaves."""
+    noise = generator(8).random(10 * ROWS)
+    other = generator(9).integers(0, 200, 10 * ROWS)
+    few, many = (
+        fit_block(
+            variable((noise[:rows] * 200).astype(int), ordered=True),
+            [variable(other[:rows], ordered=True)],
+            BlockSettings(),
+            generator(),
+        )
+        for rows in (ROWS, 10 * ROWS)
+    )
+    assert (many.tree.feature < 0).sum() <= (few.tree.feature < 0).sum() + 5
+
+
 def test_a_leaf_is_believed_where_its_rows_agree():
     """Of two leaves of the same size, the one whose rows all differ leaves more to its ancestors."""
     side = np.repeat([0, 1], 1000)
     codes = np.where(side == 0, 5, 10 + np.arange(2000) % 200)
-    block = fit_block(variable(codes, ordered=True), [variable(side)], BlockSettings(penalty=1.0), generator())
+    block = fit_block(variable(codes, ordered=True), [variable(side)], BlockSettings(evidence=0.0), generator())
     agreeing, differing = (
         block.backoff[block.histogram_of[block.tree.apply(np.full((1, 1), code, np.uint8))[0]]]
         for code in block.bins[[0, 1]]

@@ -32,8 +32,8 @@ class Privacy(StrEnum):
 
 
 _SETTINGS: Mapping[Privacy, Mapping[str, float]] = {
-    Privacy.STANDARD: {"min_leaf": 20, "alpha": 1.5, "penalty": 6.0},
-    Privacy.STRICT: {"min_leaf": 40, "alpha": 3.0, "penalty": 12.0},
+    Privacy.STANDARD: {"min_leaf": 20, "alpha": 1.5, "evidence": 2.2},
+    Privacy.STRICT: {"min_leaf": 40, "alpha": 3.0, "evidence": 5.0},
 }
 
 
@@ -42,7 +42,7 @@ class RelationalTrees:
 
     Args:
         privacy: `standard`, or `strict`: further from every single row, and a little from the source.
-        min_leaf, alpha, penalty: Instead of what `privacy` says; see `block.BlockSettings`.
+        min_leaf, alpha, evidence: Instead of what `privacy` says; see `block.BlockSettings`.
         shard_cells: How large a shard may be, in rows by columns: what is drawn at a time, in about 40 bytes a cell.
 
     Raises:
@@ -57,12 +57,12 @@ class RelationalTrees:
         privacy: str = Privacy.STANDARD,
         min_leaf: int | None = None,
         alpha: float | None = None,
-        penalty: float | None = None,
+        evidence: float | None = None,
         shard_cells: int = 8_000_000,
     ) -> None:
         if privacy not in list(Privacy):
             raise RecipeError(f"generator 'relational_trees' has no privacy {privacy!r}", f"use {' or '.join(Privacy)}")
-        chosen = {"min_leaf": min_leaf, "alpha": alpha, "penalty": penalty}
+        chosen = {"min_leaf": min_leaf, "alpha": alpha, "evidence": evidence}
         self._settings: dict[str, Any] = {
             **_SETTINGS[Privacy(privacy)],
             **{name: value for name, value in chosen.items() if value is not None},

@@ -14,6 +14,8 @@ from synth_ops.generators.relational_trees.tree import BINS, Bins, Codes, Floats
 _EMBEDDING = 12
 _BACKOFF_LEVELS = 2
 _FIT_SMOOTHING = 10.0
+_USUAL_ROWS = 20_000
+_LEAST_EVIDENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +41,15 @@ class BlockSettings:
         min_leaf: The fewest rows in a leaf.
         alpha: Weight of a leaf's ancestors, in rows for each code that the leaf has seen (Witten and Bell, 1991): where
             all rows agree the leaf is believed, where each row differs its ancestors are.
-        penalty: How many times a node's own variance a split must explain (see `tree.grow`; chance explains it once).
-            This, not the size of leaves, keeps trees from learning rows by heart: a leaf may be small where its rows
-            agree, and stays large where they don't.
+        evidence: By how many standard deviations a split must explain more than chance, when 20,000 rows are learned
+            from; see `_penalty`. This, not the size of leaves, keeps trees from learning rows by heart: a leaf may be
+            small where its rows agree, and stays large where they don't.
         grow_rows: At most so many rows, drawn at random, grow the tree; all rows fill its leaves.
     """
 
     min_leaf: int = 20
     alpha: float = 1.5
-    penalty: float = 6.0
+    evidence: float = 2.2
     grow_rows: int = 200_000
 
 
@@ -131,7 +133,7 @@ def fit_block(
         np.ascontiguousarray(growing),
         embedded[codes[chosen]],
         min_leaf=max(2, int(min_leaf * share)),
-        penalty=settings.penalty,
+        penalty=_penalty(embedded[codes[chosen]], settings.evidence),
     )
     return _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
 
@@ -156,6 +158,22 @@ def _embed(size: int, ordered: bool, codes: Codes, generator: np.random.Generato
         return np.eye(size, dtype=np.float32)
     projected: Floats = generator.choice([-1.0, 1.0], size=(size, _EMBEDDING)).astype(np.float32)
     return projected / np.float32(np.sqrt(_EMBEDDING))
+
+
+def _penalty(targets: Floats, evidence: float) -> float:
+    """How many times a node's own variance a split must explain (see `tree.grow`).
+
+    A split on noise explains it once, give or take the square root of two over the number of independent dimensions
+    that the targets are worth (chi-squared; Satterthwaite, 1946). The more rows, the more splits are tried, and the
+    more of them succeed by chance: as in Schwarz's criterion (1978), what is asked for grows with the logarithm.
+    """
+    if len(targets) < 2:  # noqa: PLR2004  no variance
+        return 1.0
+    spread = np.atleast_2d(np.cov(targets, rowvar=False))
+    squares = float((spread**2).sum())
+    dimensions = float(np.trace(spread) ** 2 / squares) if squares else 1.0
+    deviations = max(evidence + np.log(len(targets) / _USUAL_ROWS), min(evidence, _LEAST_EVIDENCE))
+    return float(1.0 + deviations * np.sqrt(2.0 / dimensions))
 
 
 def _bin_map(variable: Variable, rows: npt.NDArray[np.int64], targets: Floats) -> Bins:
