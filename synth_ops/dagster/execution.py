@@ -97,17 +97,18 @@ class Execution:
         report = read_report(store, ref)
         found = families(report, expected=[name for name in self.drawing.families() if name != GATE])
         failed = report.verdict != "passed"
+        told = report_metadata(store, ref)
         shown = {name: value for name, value in metadata.items() if isinstance(value, str | int | float)}
         verdict = dg.AssetCheckResult(
             check_name=GATE,
             passed=not failed,
             severity=dg.AssetCheckSeverity.ERROR,
             description=f"the copy failed its gate: {metadata['blocked_by']}" if failed else None,
-            metadata={**ref.to_json(), "checks": len(report.outcomes), **report_metadata(store, ref)},
+            metadata={**told, "checks": len(report.outcomes), **ref.to_json()},
         )
         known = [family_result(found[name]) for name in self.drawing.families() if name in found]
         return dg.MaterializeResult(
-            metadata={**shown, **ref.to_json(), **report_metadata(store, ref)},
+            metadata={"verdict": report.verdict, **told, **shown, **ref.to_json()},
             data_version=dg.DataVersion(ref.id),
             check_results=[*known, verdict],
         )

@@ -14,32 +14,27 @@ from synth_ops.store import Store
 from synth_ops.verdict import Family, markdown, scores
 
 _NUMBERS = ("generation", "checks", "failed", "warnings")
-_TEXTS = ("target", "published_at", "generator", "verdict", "blocked_by", "copy")
+_TEXTS = ("verdict", "blocked_by", "target", "published_at", "generator", "copy")
 
 
 def artifact_metadata(store: Store, result: StepResult) -> dict[str, Any]:
     """Of one artifact: its id, what its step counted, and of a report the link and the summary."""
-    shown: dict[str, Any] = {
-        **result.ref.to_json(),
-        "skipped": result.skipped,
-        "seconds": round(result.seconds, 3),
-        **{name: result.facts[name] for name in (*_NUMBERS, *_TEXTS) if name in result.facts},
-    }
+    shown: dict[str, Any] = {name: result.facts[name] for name in (*_TEXTS, *_NUMBERS) if name in result.facts}
+    if result.ref.kind is ArtifactKind.REPORT:
+        shown.update(report_metadata(store, result.ref))
     if tables := result.facts.get("tables"):
         shown["tables"] = dg.MetadataValue.json(dict(tables))
         shown["dagster/row_count"] = sum(tables.values())
-    if result.ref.kind is ArtifactKind.REPORT:
-        shown.update(report_metadata(store, result.ref))
-    return shown
+    return {**shown, **result.ref.to_json(), "skipped": result.skipped, "seconds": round(result.seconds, 3)}
 
 
 def report_metadata(store: Store, ref: ArtifactRef) -> dict[str, Any]:
     """Of a report, passed or failed: every score by its measure's name, the link, and the summary as Markdown."""
     report = read_report(store, ref)
     return {
-        **scores(report.outcomes),
         "report": dg.MetadataValue.url(report_url(store, ref)),
         "summary": dg.MetadataValue.md(markdown(report)),
+        **scores(report.outcomes),
     }
 
 
