@@ -210,13 +210,12 @@ def _encoded(names: tuple[str, ...], categories: npt.NDArray[np.bool_], tables: 
         columns.append(_codes(together) if category else together.to_numpy().astype(float))
     sizes = [each.num_rows for each in tables.values()]
     matrix = np.column_stack(columns) if columns else np.empty((sum(sizes), 0))
-    matrices = np.split(matrix, np.cumsum(sizes)[:-1])
-    return Rows(
-        names=names,
-        categories=categories,
-        values=dict(zip(tables, matrices, strict=True)),
-        subjects={schema: each.column("s").to_numpy().astype(np.uint64) for schema, each in tables.items()},
-    )
+    values, subjects = {}, {}
+    for (schema, each), part in zip(tables.items(), np.split(matrix, np.cumsum(sizes)[:-1]), strict=True):
+        owners = each.column("s").to_numpy().astype(np.uint64)
+        order = np.lexsort((*part.T, owners))  # a join may give rows in any order, and what is drawn must not change
+        values[schema], subjects[schema] = part[order], owners[order]
+    return Rows(names=names, categories=categories, values=values, subjects=subjects)
 
 
 def _codes(texts: Any) -> Matrix:

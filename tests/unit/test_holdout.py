@@ -14,6 +14,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, Severity, S
 from synth_ops.checks.efficacy import EfficacyCheck
 from synth_ops.checks.engine import judge
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
+from synth_ops.checks.rows import open_databases
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
 from synth_ops.ports import Audit, CheckContext
 from synth_ops.sql import connect, relation_sql
@@ -252,6 +253,17 @@ def test_a_sensitive_column_that_nobody_can_be_held_out_for_blocks(snapshot, hal
     assert "privacy.attribute_inference" in blocked(
         held_out(dataclasses.replace(context, snapshot=odd), HOLDOUT_LIMITS)
     )
+
+
+def test_the_order_of_rows_changes_nothing(snapshot, tmp_path):
+    tables = {name: read(data) for name, data in snapshot.tables.items()}
+    backwards = {name: table.take(np.arange(len(table))[::-1]) for name, table in tables.items()}
+    other = snapshot_of(tmp_path, backwards, PERSON, SHOP, VISIT)
+    with open_databases(snapshot.metadata, one=snapshot.tables, other=other.tables) as databases:
+        rows = databases.rows("visit", "person", most=1_000)
+    assert 500 < len(rows.values["one"]) < 1_500
+    assert np.array_equal(rows.values["one"], rows.values["other"])
+    assert np.array_equal(rows.subjects["one"], rows.subjects["other"])
 
 
 def test_without_an_audit_nothing_passes_unless_the_policy_asks_for_none(snapshot):
