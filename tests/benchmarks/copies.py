@@ -20,7 +20,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot, TableData
 from synth_ops.generators.relational_trees import RelationalTrees
 from synth_ops.kinds import detect
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
-from synth_ops.ports import Progress
+from synth_ops.ports import GeneratorFactory, Progress
 from synth_ops.rules import find_rules
 from synth_ops.sql import connect
 
@@ -96,6 +96,7 @@ def copy_of(
     keys: Mapping[str, Mapping[str, Any]] | None = None,
     scale: float = 1.0,
     seed: int = 0,
+    method: GeneratorFactory = RelationalTrees,
 ) -> Copied:
     """Fit on tables and sample a copy of them.
 
@@ -109,7 +110,7 @@ def copy_of(
         model.mkdir()
         sampled.mkdir()
         snapshot = _snapshot(tables, keys or {}, folder / "snapshot")
-        generator = RelationalTrees(**settings)
+        generator = method(**settings)
         with Stopwatch() as fit:
             generator.fit(snapshot, model, progress=_ignore)
         with Stopwatch() as sample:

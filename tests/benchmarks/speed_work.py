@@ -12,6 +12,8 @@ import pyarrow as pa
 from copies import Stopwatch, Took, as_frame, copy_of, keys_of, read_tables
 from figures import Bar, Bench, Figure
 
+from synth_ops.generators.marginal_tree import MarginalTree
+
 _COLUMNS = (
     "month", "day", "dep_time", "dep_delay", "arr_time", "arr_delay", "carrier", "origin", "dest", "air_time",
     "distance", "time_hour",
@@ -29,8 +31,17 @@ def speed(bench: Bench) -> Iterator[Figure]:
     data = f"flights, {_ROWS:,} x {len(_COLUMNS)}"
     yield Figure(data=data, measure="fit, s", value=many.fit.seconds, how=".1f", bar=Bar(limit=60), note=_cpu(many.fit))
     yield _rate(data, "sample, rows/s a core", _ROWS, many.sample, Bar(limit=300_000, at_most=False))
+    yield from _instant({"flights": flights.take(rows)})
     yield from _children(bench)
     yield from _beside_sdv(bench, few)
+
+
+def _instant(tables: dict[str, pa.Table]) -> Iterator[Figure]:
+    copy_of({"flights": tables["flights"].slice(0, _PEER_ROWS)}, settings={}, method=MarginalTree)
+    many = copy_of(tables, settings={}, method=MarginalTree)
+    data = f"flights, {_ROWS:,} x {len(_COLUMNS)}, marginal_tree"
+    yield Figure(data=data, measure="fit, s", value=many.fit.seconds, how=".1f", note=_cpu(many.fit))
+    yield _rate(data, "sample, rows/s a core", _ROWS, many.sample, None)
 
 
 def _children(bench: Bench) -> Iterator[Figure]:
@@ -76,7 +87,7 @@ def _sdv(frame: pd.DataFrame) -> tuple[Took, Took]:
     return fit.took, sample.took
 
 
-def _rate(data: str, measure: str, rows: int, took: Took, bar: Bar) -> Figure:
+def _rate(data: str, measure: str, rows: int, took: Took, bar: Bar | None) -> Figure:
     note = f"{rows:,} rows, Parquet written; {rows / took.seconds:,.0f} rows/s of wall time; {_cpu(took)}"
     return Figure(data=data, measure=measure, value=rows / took.cpu_seconds, how=",.0f", bar=bar, note=note)
 
