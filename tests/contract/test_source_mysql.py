@@ -288,6 +288,7 @@ class TestPrivileges:
         ("grant", "words"),
         [
             ("INSERT ON {}.*", "may insert on the database"),
+            ("ALL ON {}.*", "has all privileges on the database"),
             ("UPDATE (a) ON {}.t", "may update on the database"),
             ("DROP ON *.*", "may drop on everything"),
         ],

@@ -162,7 +162,8 @@ def write_privilege(connection: pymysql.Connection[Any], database: str) -> str:
         if scope in ("*", database, "") or not database:
             more = sorted(privileges - _HARMLESS)
             if more:
-                return f"may {more[0].lower()} on {'everything' if scope == '*' else 'the database'}"
+                verb = "has all privileges" if "ALL PRIVILEGES" in more else f"may {more[0].lower()}"
+                return f"{verb} on {'everything' if scope == '*' else 'the database'}"
     return ""
 
 
