@@ -115,7 +115,7 @@ def _read(connection: duckdb.DuckDBPyConnection, data: TableData, columns: Seque
 
 
 def _number_profile(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    known = np.sort(values[~np.isnan(values)])
+    known = np.sort(values[np.isfinite(values)])
     cuts = known[len(known) * np.arange(1, _BINS) // _BINS] if len(known) else known
     span = float(cuts[-1] - cuts[0]) if len(cuts) else 0.0
     step = (
