@@ -89,6 +89,16 @@ class Difference:
             units[codes == self.codec.size + number] = constant
         return units
 
+    def range_of(self, codec: NumberCodec) -> tuple[int, int]:
+        """The column's own range, constants left out.
+
+        Args:
+            codec: The column's.
+        """
+        usual = ~np.isin(codec.low, self.constants)
+        usual = usual if usual.any() else np.ones(len(codec.low), bool)
+        return int(codec.low[usual].min()), int(codec.high[usual].max())
+
     def is_constant(self, codes: Codes) -> Flags:
         """Which codes stand for no distance: NULL and the constants."""
         return np.asarray((codes == 0) | (codes >= self.codec.size))

@@ -37,9 +37,11 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         codes = _draw_distances(drawing, difference, chosen, purpose)
         made.codes[difference.name][chosen] = codes
         units = difference.decode(codes, bases, generator)
+        low, high = difference.range_of(codec)
+        room = _following(drawing, chosen) * codec.step if column in touching else 0
         apart = difference.is_constant(codes)
-        if column not in touching:
-            units = np.where(apart, units, np.clip(units, codec.low.min(), codec.high.max()))
+        latest = np.maximum(high - room, np.minimum(units, bases))  # never before what it is counted from
+        units = np.where(apart, units, np.maximum(np.minimum(units, latest), low))
         made.units[column][chosen] = units
         values = codec.from_units(units, (codes > 0).astype(np.int32), made.model.schema.field(column).type)
         made.codes[column_name(column)][chosen] = codec.encode(chunked(values))
@@ -47,6 +49,12 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         codes = draw_target(drawing, drawing.targets[column_name(column)], waiting, purpose)
         made.codes[column_name(column)][waiting] = codes
         made.units[column][waiting] = codec.units(codes, generator)
+
+
+def _following(drawing: TableDrawing, rows: Rows) -> Units:
+    """How many rows come after each under its parent: periods that touch leave them room."""
+    order = drawing.made.order
+    return np.zeros(len(rows), np.int64) if order is None else order.siblings[rows] - 1 - order.position[rows]
 
 
 def _draw_distances(drawing: TableDrawing, difference: Difference, rows: Rows, purpose: str) -> Codes:
