@@ -15,7 +15,7 @@ _EMBEDDING = 12
 _BACKOFF_LEVELS = 2
 _FIT_SMOOTHING = 10.0
 _USUAL_ROWS = 20_000
-_LEAST_EVIDENCE = 1.0
+_LEAST_EVIDENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
