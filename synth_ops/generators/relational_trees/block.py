@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,22 @@ class Block:
     starts: npt.NDArray[np.int64]
     codes: Codes
     cumulative: npt.NDArray[np.int64]
+
+    def used_inputs(self) -> npt.NDArray[np.int64]:
+        """The places of the inputs that the tree splits on, in order."""
+        return np.unique(self.tree.feature[self.tree.feature >= 0]).astype(np.int64)
+
+    def of_inputs(self, places: npt.NDArray[np.int64]) -> Block:
+        """The same block, of some inputs: at least those that it uses."""
+        new = np.full(len(self.bin_starts), -1, np.int16)
+        new[places] = np.arange(len(places))
+        parts = [self.bins[self.bin_starts[place] : self.bin_starts[place + 1]] for place in places]
+        return dataclasses.replace(
+            self,
+            tree=dataclasses.replace(self.tree, feature=new[self.tree.feature]),
+            bins=np.concatenate(parts) if parts else np.empty(0, np.uint8),
+            bin_starts=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
+        )
 
     def draw(self, inputs: Sequence[Codes], rows: int, generator: np.random.Generator) -> Codes:
         """Draw a target code for every row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,6 +140,26 @@ def load(folder: Path) -> dict[str, TableModel]:
     document = json.loads((folder / _MODEL_FILE).read_text(encoding="utf-8"))
     with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as arrays:
         return {name: _table_from_json(entry, arrays) for name, entry in document["tables"].items()}
+
+
+def lean(model: TableModel) -> TableModel:
+    """The same model to draw from, without the inputs that no block uses."""
+    references = {
+        number: dataclasses.replace(
+            each, quota=dataclasses.replace(each.quota, target=_without_idle_inputs(each.quota.target))
+        )
+        for number, each in model.references.items()
+    }
+    targets = tuple(_without_idle_inputs(target) for target in model.targets)
+    return dataclasses.replace(model, targets=targets, references=references)
+
+
+def _without_idle_inputs(target: Target) -> Target:
+    if not isinstance(target.block, Block):
+        return target
+    places = target.block.used_inputs()
+    inputs = tuple(target.inputs[place] for place in places)
+    return dataclasses.replace(target, inputs=inputs, block=target.block.of_inputs(places))
 
 
 def blocks_of(models: Mapping[str, TableModel]) -> dict[str, AnyBlock]:

@@ -15,7 +15,7 @@ from synth_ops.generators.relational_trees.drawing.deferred import refer_later
 from synth_ops.generators.relational_trees.drawing.obey import add_up
 from synth_ops.generators.relational_trees.drawing.state import Made, Sampling, TableDrawing
 from synth_ops.generators.relational_trees.drawing.table import draw_table
-from synth_ops.generators.relational_trees.model import TableModel
+from synth_ops.generators.relational_trees.model import TableModel, lean
 from synth_ops.generators.relational_trees.shards import ShardPlan, plan_shards
 from synth_ops.generators.relational_trees.structure import TableStructure, structure
 from synth_ops.metadata import Metadata
@@ -43,7 +43,8 @@ class Sampler:
         self._metadata = metadata
         self._structures = structures_of(models, metadata)
         self.plan: ShardPlan = plan_shards(self._structures, models, scale=scale, cells=shard_cells)
-        self._sampling = Sampling(models=models, plan=self.plan, seed=seed)
+        drawn_from = {name: lean(model) for name, model in models.items()}
+        self._sampling = Sampling(models=drawn_from, plan=self.plan, seed=seed)
         self._whole: dict[str, Made] | None = None
 
     def draw(self, shard: int, folder: Path, progress: ProgressListener) -> dict[str, TableData]:

@@ -105,8 +105,23 @@ class Order:
 
     def steps(self) -> list[Rows]:
         """The rows of each position, the first one first."""
-        by_position = np.argsort(self.position, kind="stable")
-        return np.split(by_position, np.cumsum(np.bincount(self.position))[:-1])
+        return np.split(self.by_position(), np.cumsum(np.bincount(self.position))[:-1])
+
+    def by_position(self) -> Rows:
+        """All rows, those of the first position first."""
+        return np.argsort(self.position, kind="stable")
+
+    def take(self, rows: Rows) -> Order:
+        """The same order of rows that change places: row `rows[n]` becomes row `n`; every row is among them."""
+        new = np.empty(len(rows), np.int64)
+        new[rows] = np.arange(len(rows))
+        before = self.before[rows]
+        return Order(
+            owner=self.owner[rows],
+            before=np.where(before >= 0, new[before], -1),
+            position=self.position[rows],
+            siblings=self.siblings[rows],
+        )
 
 
 def order_of(parent_of: Rows, keys: Sequence[npt.NDArray[Any]] = ()) -> Order:

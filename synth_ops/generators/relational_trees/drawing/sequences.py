@@ -71,7 +71,11 @@ def draw_in_order(drawing: TableDrawing, sequence: SequenceModel) -> None:
     made, key = drawing.made, drawing.made.structure.primary
     if key is None or not made.rows:
         return
-    made.order = order_of(made.parents[made.number(key)])
+    order = order_of(made.parents[made.number(key)])
+    # rows of one position lie side by side while they are drawn: what they need is read in a row, not here and there
+    laid = order.by_position()
+    made.keep(laid)
+    made.order = order.take(laid)
     made.codes |= {name: each.codes for name, each in place_variables(made.order).items()}
     late = {reference_name(made.number(key)) for key in made.structure.deferred}
     known = {*late, *made.codes}  # what is filled later, or was taken over from the parent
@@ -83,7 +87,11 @@ def draw_in_order(drawing: TableDrawing, sequence: SequenceModel) -> None:
         column = target.name.removeprefix(COLUMN)
         if column in walk.exact:
             made.columns[column] = counted_values(drawing, column, np.arange(made.rows))
-        elif column != target.name:
+    made.keep(np.argsort(laid))
+    made.order = order
+    for target in targets:
+        column = target.name.removeprefix(COLUMN)
+        if column != target.name and column not in walk.exact:
             decode_column(drawing, column)
 
 

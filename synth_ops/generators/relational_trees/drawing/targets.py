@@ -16,9 +16,10 @@ ROUNDS = 6
 def draw_target(drawing: TableDrawing, target: Target, rows: Rows | None = None, purpose: str = "draw") -> Codes:
     """Codes of a variable, for all rows or some: from its block, or as a rule has it."""
     made = drawing.made
+    place = slice(None) if rows is None else _neighbours(rows)
 
-    def given(name: str, of: Rows | None = rows) -> Codes:
-        return made.codes[name] if of is None else made.codes[name][of]
+    def given(name: str) -> Codes:
+        return made.codes[name][place]
 
     count = made.rows if rows is None else len(rows)
     generator = drawing.stream(purpose, target.name)
@@ -37,6 +38,13 @@ def draw_target(drawing: TableDrawing, target: Target, rows: Rows | None = None,
         inputs = [given(name)[again] for name in target.inputs]
         codes[again] = target.block.draw(inputs, len(again), generator)
     return codes
+
+
+def _neighbours(rows: Rows) -> slice | Rows:
+    """Rows that lie side by side as a slice, which copies nothing."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def rule_inputs(target: Target) -> tuple[str, ...]:
