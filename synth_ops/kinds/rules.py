@@ -159,7 +159,7 @@ def _plain_number(column: Column, profile: Profile) -> Decision:
     if repeated and (profile.distinct <= _FEW or (several and _is_category(words))):
         return Decision(kind=Kind.CATEGORICAL, evidence=f"whole numbers; {_repeats(profile)}")
     year = profile.variety <= _HARDLY_REPEATED and _YEARS[0] <= (profile.low or 0) and (profile.high or 0) <= _YEARS[1]
-    if words and not year and (words[-1] in ID_WORDS or words[-1].endswith("id")):
+    if words and not (year or several) and (words[-1] in ID_WORDS or words[-1].endswith("id")):
         return Decision(
             kind=Kind.ID, provider="integer", evidence=f"name of a number that identifies; {_repeats(profile)}"
         )
