@@ -48,7 +48,7 @@ def where_sql(condition: str) -> str:
     r"""A WHERE clause; nothing for no condition. A comment at the condition's end ends with it.
 
     >>> where_sql("price > 0")
-    ' WHERE (price > 0\\n)'
+    ' WHERE (price > 0\n)'
     """
     return f" WHERE ({condition}\n)" if condition else ""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 import time
 
@@ -327,10 +325,3 @@ def test_a_schema_of_179_tables_takes_seconds(real_data):
     found = detect(metadata, data, overrides={}, subjects={})
     assert len(found.tables) == 179
     assert time.perf_counter() - start < 20
-
-
-@pytest.mark.parametrize("module", ["kinds.names", "kinds.patterns", "sql"])
-def test_the_examples_in_the_docstrings_hold(module):
-    result = doctest.testmod(importlib.import_module(f"synth_ops.{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 import re
 import time
@@ -286,10 +284,3 @@ def test_what_is_learned_or_unknown_is_refused():
         provider_for(learned, None, seed=1, table="t", unique=False)
     with pytest.raises(SampleError, match="no provider makes values of type DATE"):
         provider_for(column("pattern", type_name="DATE"), None, seed=1, table="t", unique=False)
-
-
-@pytest.mark.parametrize("module", ["pattern", "arrow_text"])
-def test_the_examples_in_the_docstrings_hold(module):
-    result = doctest.testmod(importlib.import_module(f"synth_ops.generators.providers.{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from synth_ops.artifact_io import write_table
 from synth_ops.kinds import detect
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Table
 from synth_ops.recipe import ColumnRecipe
-from synth_ops.rules import describe, find_rules, queries, violations_sql
+from synth_ops.rules import describe, find_rules, violations_sql
 from synth_ops.sql import connect, register
 
 ROWS = 400
@@ -213,9 +212,3 @@ def test_what_is_taken_over_means_what_the_original_means(tmp_path, shop):
 def test_metadata_keeps_its_rules(tmp_path, shop):
     found, _ = _find(tmp_path, *shop)
     assert Metadata.from_json(found.to_json()) == found
-
-
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(queries)
-    assert result.attempted > 0
-    assert result.failed == 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
-import importlib
 import math
 from decimal import Decimal
 
@@ -58,11 +56,6 @@ TABLE = Table(
     path=("values",),
     columns=tuple(Column(name=f"c{place}", type=kind) for place, kind in enumerate(KINDS)),
 )
-
-
-@pytest.mark.parametrize("module", ["definitions", "history", "types"])
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(importlib.import_module(f"synth_ops.targets.postgresql.{module}")).failed == 0
 
 
 @given(schema=NAMES, name=NAMES, home=NAMES, other=NAMES)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_ops.generators.relational_trees import unique
 from synth_ops.generators.relational_trees.unique import densify, identify, repeats, spread
 
 values = st.lists(st.tuples(st.integers(0, 3), st.integers(-20, 20)), min_size=0, max_size=60)
-
-
-def test_the_examples_in_the_module_hold():
-    assert doctest.testmod(unique).failed == 0
 
 
 @given(values)
