@@ -72,7 +72,7 @@ def identity_disclosure(databases: Databases, table: Table, limits: Mapping[str,
     copied = f"SELECT DISTINCT {key} FROM {view_sql(AUDIT, table.name)}"
     found = {}
     for side in (TRAIN, HOLDOUT):
-        groups = f"SELECT {key} AS k, count(*) AS n FROM {view_sql(side, table.name)} GROUP BY k"
+        groups = f"SELECT {key} AS k, count(*) AS n FROM {view_sql(side, table.name)} GROUP BY 1"
         query = f"SELECT coalesce(sum(n), 0), count(*) FILTER (WHERE n = 1 AND k IN ({copied})) FROM ({groups})"
         found[side] = _counts(databases, query)
     yield from _compared(_REPLICATED, table, names, found, limits, "unique there, and in the audit's copy")
@@ -80,7 +80,7 @@ def identity_disclosure(databases: Databases, table: Table, limits: Mapping[str,
         if column.sensitive:
             value = f"CAST({sql.quote(column.name)} AS VARCHAR)"
             told = (
-                f"SELECT {key} AS k, min({value}) AS v FROM {view_sql(AUDIT, table.name)} GROUP BY k "
+                f"SELECT {key} AS k, min({value}) AS v FROM {view_sql(AUDIT, table.name)} GROUP BY 1 "
                 f"HAVING min({value}) = max({value}) AND count(*) = count({value})"
             )
             for side in (TRAIN, HOLDOUT):

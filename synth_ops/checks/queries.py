@@ -233,7 +233,7 @@ def _group_errors(views: Views, path: _Path, chance: random.Random, scale: float
     alias, table, column = chance.choice(columns)
     name = f"CAST({alias}.{sql.quote(column.name)} AS VARCHAR)"
     common = _common_values(views, table, column)
-    query = f"SELECT {name} AS g, count(*) AS n FROM {path.rows} WHERE {name} IN ({common}) GROUP BY g"
+    query = f"SELECT {name} AS g, count(*) AS n FROM {path.rows} WHERE {name} IN ({common}) GROUP BY 1"
     real, copied = (dict(views.connection.execute(_on(query, schema)).fetchall()) for schema in (SOURCE, COPY))
     errors = [_q_error(n * scale, copied.get(group, 0)) for group, n in real.items() if n >= _FEWEST_ROWS]
     if errors:

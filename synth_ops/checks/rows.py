@@ -120,8 +120,8 @@ class Databases:
             expressions = [expression for _, of, expression in wanted if of == table]
             selected = ", ".join(f"CAST({each} AS DOUBLE) AS a{number}" for number, each in enumerate(expressions))
             for schema in self.schemas:
-                query = f"SELECT {sql.SUBJECT} AS s, {selected} FROM ({self._owned(schema, table, root)}) GROUP BY s"
-                found = self.connection.sql(f"{query} HAVING s IS NOT NULL ORDER BY s").fetchnumpy()
+                query = f"SELECT {sql.SUBJECT} AS s, {selected} FROM ({self._owned(schema, table, root)}) GROUP BY 1"
+                found = self.connection.sql(f"{query} HAVING {sql.SUBJECT} IS NOT NULL ORDER BY 1").fetchnumpy()
                 keys = np.asarray(found.pop("s"), dtype=np.uint64)
                 columns: list[Matrix] = [
                     np.ma.filled(np.ma.asarray(each, dtype=float), np.nan) for each in found.values()

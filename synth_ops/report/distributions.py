@@ -203,7 +203,7 @@ def _with_histogram(connection: duckdb.DuckDBPyConnection, number: str, plain: D
             b: (n, who or [])
             for b, n, who in connection.execute(
                 f"SELECT {place} AS b, count(*), {owners_sql(sql.SUBJECT)} FROM {side} "
-                f"WHERE {number} IS NOT NULL GROUP BY b"
+                f"WHERE {number} IS NOT NULL GROUP BY 1"
             ).fetchall()
         }
         for side in (REAL, COPY)

@@ -106,7 +106,8 @@ def _read(connection: duckdb.DuckDBPyConnection, data: TableData, columns: Seque
     for name in (name for name, expression in expressions.items() if not expression):
         value = f"CAST({sql.quote(name)} AS VARCHAR)"
         counted = connection.execute(
-            f"SELECT {value} AS v, count(*) AS n FROM {rows} GROUP BY v ORDER BY v IS NOT NULL, n DESC, v "
+            f"SELECT v, count(*) AS n FROM (SELECT {value} AS v FROM {rows}) "
+            "GROUP BY v ORDER BY v IS NOT NULL, n DESC, v"
         ).fetchmany(_LOOKED_AT)
         total = connection.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0]
         texts[name] = dict(counted)

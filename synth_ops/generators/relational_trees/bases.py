@@ -46,22 +46,27 @@ def since(values: pa.ChunkedArray, base: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.subtract(_as_integers(values), _as_integers(base))
 
 
-def after(distances: pa.Array, start: pa.Array, base: Base, step: int, generator: np.random.Generator) -> pa.Array:
+def after(
+    distances: pa.Array, start: pa.Array, base: Base, step: int, generator: np.random.Generator, *, nullable: bool
+) -> pa.Array:
     """The inverse of `since`: values of the start's type.
 
-    What would leave the range of the time itself lies anywhere between the start and the end of that range.
+    What would leave the range of the time itself lies anywhere between the start and the end of that range; where it
+    would start after that, there is no end yet.
 
     Args:
         step: What all distances are multiples of.
+        nullable: Whether there may be none.
     """
-    known = pc.and_(distances.is_valid(), start.is_valid())
+    known = pc.and_(distances.is_valid(), start.is_valid()).to_numpy(zero_copy_only=False)
     begun = pc.fill_null(_as_integers(start), 0).to_numpy(zero_copy_only=False)
     moved = begun + pc.fill_null(distances.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     room = np.maximum(base.highest - begun, 0)
     steps = room // step
     inside = begun + np.minimum((generator.random(len(moved)) * (steps + 1.0)).astype(np.int64), steps) * step
     moved = np.maximum(np.where(moved > base.highest, inside, moved), base.lowest)
-    values = pa.array(moved, mask=~known.to_numpy(zero_copy_only=False))
+    late = begun > base.highest if nullable else np.zeros(len(begun), dtype=bool)
+    values = pa.array(moved, mask=~known | late)
     return values.cast(pa.int32()).cast(start.type) if pa.types.is_date32(start.type) else values.cast(start.type)
 
 

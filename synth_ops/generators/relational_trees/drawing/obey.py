@@ -20,7 +20,7 @@ from synth_ops.generators.relational_trees.names import column_name, reference_n
 from synth_ops.generators.relational_trees.references import match_rows
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import Column, ForeignKey, Relation, Rule, Table
-from synth_ops.sql import connect, quote
+from synth_ops.sql import ROW, connect, quote
 
 _ROUNDS = 4
 _DAY_US = 86_400_000_000
@@ -130,7 +130,7 @@ def _evaluate(rule: Rule, column: Column, made: Made) -> pa.Array:
 
 def _aggregate(rule: Rule, parent: Made, child: Made, parents: npt.NDArray[np.int64]) -> pa.Array:
     column = parent.structure.table.column(rule.column)
-    rows = pa.table({"parent": pa.array(parents), **{name: child.columns[name] for name in rule.inputs}})
+    rows = pa.table({ROW: pa.array(parents), **{name: child.columns[name] for name in rule.inputs}})
     empty = "current" if rule.empty is None else f"try_cast({rule.empty!r} AS {column.type})"
     if rule.empty is None and rule.strict and column.nullable:
         empty = "NULL"
@@ -138,9 +138,9 @@ def _aggregate(rule: Rule, parent: Made, child: Made, parents: npt.NDArray[np.in
         connection.register("below", rows)
         connection.register("above", pa.table({"current": parent.columns[rule.column], "row": np.arange(parent.rows)}))
         result = connection.sql(
-            f"SELECT CASE WHEN b.parent IS NULL THEN {empty} ELSE coalesce(b.v, current) END AS v FROM above LEFT JOIN "
-            f"(SELECT parent, try_cast({_rounded(rule)} AS {column.type}) AS v FROM below WHERE parent >= 0 "
-            f"GROUP BY parent) b ON b.parent = above.row ORDER BY above.row"
+            f"SELECT CASE WHEN b.{ROW} IS NULL THEN {empty} ELSE coalesce(b.v, current) END AS v FROM above LEFT JOIN "
+            f"(SELECT {ROW}, try_cast({_rounded(rule)} AS {column.type}) AS v FROM below WHERE {ROW} >= 0 "
+            f"GROUP BY {ROW}) b ON b.{ROW} = above.row ORDER BY above.row"
         ).to_arrow_table()
     return cast(result.column(0), parent.model.schema.field(rule.column).type)
 

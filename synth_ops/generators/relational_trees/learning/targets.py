@@ -39,6 +39,8 @@ from synth_ops.metadata import Relation
 from synth_ops.sql import K_SUBJECTS
 
 _FEWEST_ROWS = 40
+_FEWEST_IN_GROUP = 50
+"""How many rows a group of a lookup must have on average to say anything of one of them."""
 _THREADS = min(os.cpu_count() or 1, 8)
 
 
@@ -75,7 +77,9 @@ def _jobs(
     made = learning.structure
     pool: dict[str, Variable] = {}
     if made.lookup:
-        pool |= {name: each for name, each in learning.variables.items() if name.startswith(ROLE)}
+        # groups of few rows each would tell which row it is, and a block would keep its values
+        roles = {name: each for name, each in learning.variables.items() if name.startswith(ROLE)}
+        pool |= {name: each for name, each in roles.items() if learning.rows >= _FEWEST_IN_GROUP * each.size}
     if made.primary:
         number = learning.number(made.primary)
         pool |= seen_through(tables, learning, number, role_name(made.table.name, number))
