@@ -41,7 +41,7 @@ class PostgresServer:
         self.listens = listen
         self._account = _account("postgres", "pgserver")
         self._give(self.folder)
-        fast = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+        fast = ("fsync=off", "full_page_writes=off", "autovacuum=off")
         self._settings = [
             *fast,
             "log_statement=all",
