@@ -25,6 +25,7 @@ Profile = dict[str, dict[str, Any]]
 
 _ROWS = 50_000
 _BINS, _LABELS, _LOOKED_AT = 10, 20, 200
+_WIDEST = 1e300
 _STEPS = 1000
 _SIGMAS = 2
 _LEAST_SHARE = 1e-4
@@ -118,7 +119,7 @@ def _read(connection: duckdb.DuckDBPyConnection, data: TableData, columns: Seque
 def _number_profile(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     known = np.sort(values[np.isfinite(values)])
     cuts = known[len(known) * np.arange(1, _BINS) // _BINS] if len(known) else known
-    span = float(cuts[-1] - cuts[0]) if len(cuts) else 0.0
+    span = min(float(cuts[-1]) - float(cuts[0]), _WIDEST) if len(cuts) else 0.0
     step = (
         10.0 ** math.floor(math.log10(span / _STEPS))
         if span > 0

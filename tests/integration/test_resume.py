@@ -74,7 +74,9 @@ def killed(program: str, *arguments: object) -> None:
 
 def left_over(folder: Path) -> list[Path]:
     """Scratch that no run needs any more: in the store, beside the target."""
-    store = [path for path in (folder / ".synth_ops").iterdir() if path.name not in {".key", "memo", "log", *ArtifactKind}]
+    store = [
+        path for path in (folder / ".synth_ops").iterdir() if path.name not in {".key", "memo", "log", *ArtifactKind}
+    ]
     beside = [path for path in folder.iterdir() if path.name.startswith(".test.duckdb")]
     return [*store, *(path for place in beside for path in place.iterdir() if path.name == "stage"),
             *folder.glob("*.wal"), *(folder / ".synth_ops").rglob(".*json*")]  # fmt: skip
