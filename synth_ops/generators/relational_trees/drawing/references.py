@@ -50,6 +50,7 @@ def refer(drawing: TableDrawing, key: ForeignKey) -> None:
     name = reference_name(number)
     codes = made.codes[name] if name in made.codes else draw_target(drawing, drawing.targets[name])
     made.codes[name] = codes
+    _settle_orphans(drawing, key, number)
     fresh, origin = _fresh_rows(drawing, number, codes)
     made.parents[number] = np.full(made.rows, NO_PARENT, np.int64)
     made.parents[number][fresh] = pick(drawing, key, number, codes[fresh], fresh, "pick")
@@ -70,6 +71,21 @@ def _fresh_rows(drawing: TableDrawing, number: int, codes: Codes) -> tuple[Rows,
     while (origin != origin[origin]).any():
         origin = origin[origin]
     return np.flatnonzero(~repeated), origin
+
+
+def _settle_orphans(drawing: TableDrawing, key: ForeignKey, number: int) -> None:
+    """As large a share of broken references as in the source, where they are kept: what is drawn may drift from it."""
+    made, codes = drawing.made, drawing.made.codes[reference_name(number)]
+    broken, whole = np.flatnonzero(codes == ORPHAN), np.flatnonzero(codes >= FIRST_GROUP)
+    if key.orphans is not Orphans.KEEP or not len(whole):
+        return
+    missing = round(made.rows * made.model.references[number].broken_share) - len(broken)
+    generator = drawing.stream("orphans", number)
+    if missing > 0:
+        codes[generator.choice(whole, min(missing, len(whole)), replace=False)] = ORPHAN
+    elif missing < 0:
+        mended = generator.choice(broken, -missing, replace=False)
+        codes[mended] = codes[generator.choice(whole, -missing)]
 
 
 def pick(drawing: TableDrawing, key: ForeignKey, number: int, codes: Codes, rows: Rows, purpose: str) -> Rows:
