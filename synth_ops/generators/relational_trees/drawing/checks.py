@@ -15,7 +15,7 @@ from synth_ops.generators.relational_trees.drawing.values import put
 from synth_ops.generators.relational_trees.drawing.variables import redraw
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import Check
-from synth_ops.sql import connect, literal, quote
+from synth_ops.sql import connect, literal
 
 _ROUNDS = 5
 _MOST_LITERALS = 20
@@ -121,26 +121,18 @@ def _violations(made: Made, check: Check) -> npt.NDArray[np.bool_]:
 
 def _constants(check: Check, arrow_type: pa.DataType) -> list[pa.Scalar]:
     """The constants in a CHECK, and their neighbours, as values of a column's type: they are schema, not data."""
-    import duckdb
     import sqlglot
     from sqlglot import expressions
 
     tree = sqlglot.parse_one(check.expression, dialect="duckdb")
     texts = dict.fromkeys(node.name for node in tree.find_all(expressions.Literal))
-    found: list[pa.Scalar] = []
     with connect() as connection:
-        for text in list(texts)[:_MOST_LITERALS]:
-            for shift in ("", " + 1", " - 1"):
-                connection.register("typed", pa.table({"v": pa.nulls(0, arrow_type)}))
-                value = f"{literal(text)}" if not shift else f"(try_cast({literal(text)} AS BIGINT){shift})"
-                query = f"SELECT {quote('v')} FROM typed UNION ALL SELECT try_cast({value} AS typeof_v) v"
-                try:
-                    typed = connection.sql("SELECT typeof(v) FROM (SELECT v FROM typed UNION ALL SELECT NULL)")
-                    kind = str(typed.fetchall()[0][0])
-                    values = connection.sql(query.replace("typeof_v", kind))
-                    scalar = values.to_arrow_table().column(0)[0].cast(arrow_type)
-                except (duckdb.Error, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                    continue  # this constant is none of this type
-                if scalar.is_valid:
-                    found.append(scalar)
-    return found
+        connection.register("typed", pa.table({"v": pa.nulls(0, arrow_type)}))
+        kind = connection.sql("DESCRIBE typed").fetchall()[0][1]
+        values = [
+            f"TRY(CAST({value} AS {kind}))"
+            for text in map(literal, list(texts)[:_MOST_LITERALS])
+            for value in (text, f"(CAST({text} AS BIGINT) + 1)", f"(CAST({text} AS BIGINT) - 1)")
+        ]
+        found = connection.sql(f"SELECT v FROM (SELECT unnest([{', '.join(values)}]) AS v) WHERE v IS NOT NULL")
+        return list(found.to_arrow_table().column(0).cast(arrow_type)) if values else []
