@@ -18,6 +18,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence
 from synth_ops.errors import ArtifactError, GateFailedError, RecipeError, SynthOpsError, unforeseen
 from synth_ops.location import parse_location
 from synth_ops.plan import STEPS
+from synth_ops.plan import step as step_named
 from synth_ops.recipe import Recipe, load_recipe, parse_recipe, recipe_schema
 from synth_ops.store import Store
 
@@ -199,10 +200,7 @@ def _verb(name: str, help_text: str) -> None:
 
 
 def _needed_kind(step: str) -> ArtifactKind | None:
-    needs = {each.name: each.needs for each in STEPS}[step]
-    if step == "publish":
-        return ArtifactKind.COPY
-    return {each.name: each.makes for each in STEPS}[needs] if needs else None
+    return ArtifactKind.COPY if step == "publish" else step_named(step).takes
 
 
 _verb("snapshot", "Read the source: a frozen copy of it in the store.")
@@ -420,8 +418,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _load(path: Path, seed: int | None) -> Recipe:
-    recipe = load_recipe(path)
-    return recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    return load_recipe(path).with_changes(seed=seed)
 
 
 def _absolute(location: str) -> str:

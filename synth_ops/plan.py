@@ -21,6 +21,11 @@ class Step:
     makes: ArtifactKind
     needs: str | None
 
+    @property
+    def takes(self) -> ArtifactKind | None:
+        """The kind of the artifact that it goes on with; None for the first."""
+        return step(self.needs).makes if self.needs else None
+
 
 STEPS: tuple[Step, ...] = (
     Step(name="snapshot", makes=ArtifactKind.SNAPSHOT, needs=None),

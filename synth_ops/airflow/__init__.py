@@ -64,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
         "type": "string",
         "default": "",
         "example": "company.alerts.on_gate_failed",
-        "version_added": __version__,
+        "version_added": "0.1.0",
     }
     return {
         "package-name": "synth-ops",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from synth_ops.airflow.operators import LATEST, SynthOperator, needed
+from synth_ops.artifacts import ArtifactKind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,7 +37,9 @@ class SynthPlanShardsOperator(SynthOperator):
         from synth_ops.run import plan_shards
 
         with self.working() as (recipe, store):
-            return plan_shards(recipe, store=store, needs=needed("sample", self.needs, recipe, store), tasks=self.tasks)
+            return plan_shards(
+                recipe, store=store, needs=needed(ArtifactKind.MODEL, self.needs, recipe, store), tasks=self.tasks
+            )
 
 
 class SynthShardsOperator(SynthOperator):
@@ -63,6 +66,6 @@ class SynthShardsOperator(SynthOperator):
         from synth_ops.run import run_shards
 
         with self.working() as (recipe, store):
-            model = needed("sample", self.needs, recipe, store)
+            model = needed(ArtifactKind.MODEL, self.needs, recipe, store)
             refs = run_shards(recipe, self.shards, store=store, needs=model, progress=self.log_progress)
         return [ref.to_json() for ref in refs]

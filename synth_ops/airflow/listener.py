@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from synth_ops.errors import ConfigError
+
 OPTION = ("synth_ops", "on_gate_failed")
 
 
@@ -21,4 +23,6 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
     named = conf.get(*OPTION, fallback="")
     if named:
         module, _, function = named.rpartition(".")
+        if not module:
+            raise ConfigError(f"[{OPTION[0]}] {OPTION[1]} is no import path", "write package.module.function")
         getattr(importlib.import_module(module), function)(task_instance=task_instance, facts=facts)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from synth_ops.artifacts import ArtifactRef
+    from synth_ops.artifacts import ArtifactKind, ArtifactRef
     from synth_ops.ports import Progress
     from synth_ops.recipe import Recipe
     from synth_ops.run import StepResult
@@ -94,7 +94,9 @@ class SynthOperator(BaseOperator):
             recipe = load_recipe(self.recipe, **elsewhere)
         else:
             recipe = self.recipe.with_locations(**elsewhere)
-        return recipe.with_changes(seed=self.seed or None, scale=self.scale or None)
+        # an empty template gives an empty text; 0 is a seed like any other
+        changes = {"seed": self.seed, "scale": self.scale}
+        return recipe.with_changes(**{name: value for name, value in changes.items() if value != ""})
 
     @contextlib.contextmanager
     def working(self) -> Iterator[tuple[Recipe, Store]]:
@@ -125,8 +127,8 @@ class SynthOperator(BaseOperator):
             raise KeyboardInterrupt
 
 
-def needed(step: str, given: Any, recipe: Recipe, store: Store) -> ArtifactRef:
-    """The artifact that a step is to go on with: what the task before returned, or the recipe's latest.
+def needed(kind: ArtifactKind, given: Any, recipe: Recipe, store: Store) -> ArtifactRef:
+    """The artifact of a kind that a step is to go on with: what the task before returned, or the recipe's latest.
 
     Raises:
         RecipeError: The task before returned nothing.
@@ -136,7 +138,6 @@ def needed(step: str, given: Any, recipe: Recipe, store: Store) -> ArtifactRef:
     from synth_ops.errors import RecipeError
     from synth_ops.run import latest
 
-    kind = plan.step(plan.step(step).needs or step).makes
     if given == LATEST:
         return latest(recipe, kind, store=store)
     if not given:  # skipped, cleared or marked by hand: nobody says what to go on with
@@ -188,7 +189,8 @@ class SynthStepOperator(SynthOperator):
         from synth_ops.run import run_step
 
         with self.working() as (recipe, store):
-            needs = needed(self.step, self.needs, recipe, store) if plan.step(self.step).needs else None
+            takes = plan.step(self.step).takes
+            needs = needed(takes, self.needs, recipe, store) if takes else None
             result = run_step(recipe, self.step, store=store, needs=needs, progress=self.log_progress)
             self.done = (recipe, store, result)
             if self.asset:

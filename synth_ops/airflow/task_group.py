@@ -71,13 +71,15 @@ def synthetic_copy(
         The group, to put before or after other tasks: `synthetic_copy(...) >> notify`.
 
     Raises:
-        ValueError: The steps are no neighbours.
+        ValueError: The steps are no neighbours, or something is said of one that is not in the group.
     """
     first = ALL_STEPS.index(steps[0]) if steps and steps[0] in ALL_STEPS else len(ALL_STEPS)
     if not steps or ALL_STEPS[first : first + len(steps)] != tuple(steps):
         raise ValueError(f"steps are neighbours out of {', '.join(ALL_STEPS)}, in this order")
+    if fan_out and "sample" not in steps:
+        raise ValueError("fan_out is about the step sample, which this group does not have")
     own = step_kwargs or {}
-    if unknown := sorted(set(own) - {*steps, "preflight", "shards", "tidy"}):
+    if unknown := sorted(set(own) - {*steps, "preflight", "tidy", *(("shards",) if fan_out else ())}):
         raise ValueError(f"step_kwargs names no step of this group: {', '.join(unknown)}")
     with TaskGroup(group_id=group_id) as group:
         given = {"recipe": recipe, **task_kwargs}

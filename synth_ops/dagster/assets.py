@@ -207,5 +207,5 @@ def _part_before(part: Part) -> Part | None:
     """The artifact that a part is made from; source tables stand first, and a table is of its publication."""
     if part in (Part.SOURCE_TABLE, Part.TABLE):
         part = Part.SNAPSHOT if part is Part.SOURCE_TABLE else Part.PUBLICATION
-    step = next(each for each in plan.STEPS if each.makes.value == part.value)
-    return Part(plan.step(step.needs).makes.value) if step.needs else None
+    takes = next(each for each in plan.STEPS if each.makes.value == part.value).takes
+    return Part(takes.value) if takes else None

@@ -90,7 +90,7 @@ class Execution:
             yield from self._tables(recipe, store, result)
 
     def _result(self, recipe: Recipe, store: Store) -> StepResult:
-        needs = self._latest(Part(plan.step(self.step.needs).makes.value)) if self.step.needs else None
+        needs = self._latest(Part(self.step.takes.value)) if self.step.takes else None
         return run_step(recipe, self.step.name, store=store, needs=needs, progress=self.log)
 
     def _judged(self, ref: ArtifactRef, store: Store, metadata: dict[str, Any]) -> Any:
@@ -108,7 +108,7 @@ class Execution:
         )
         known = [family_result(found[name]) for name in self.drawing.families() if name in found]
         return dg.MaterializeResult(
-            metadata={"verdict": report.verdict, **told, **shown, **ref.to_json()},
+            metadata={"verdict": report.verdict, **shown, **told, **ref.to_json()},
             data_version=dg.DataVersion(ref.id),
             check_results=[*known, verdict],
         )

@@ -24,7 +24,7 @@ def source_sensor(
     """Look at the source now and then, and ask for a run when its state is another one than at the last look.
 
     Args:
-        recipe: Path of a recipe file, read when the sensor looks, or a `Recipe`.
+        recipe: Path of a recipe file, read when the sensor looks, or a `Recipe`; it names the source itself.
         name: The sensor's.
         target: The job or asset selection to run.
         minimum_interval_seconds: Between two looks.
@@ -44,6 +44,7 @@ def source_sensor(
         seen = fingerprint(state)  # the state itself may hold names of files
         if seen == context.cursor:
             return dg.SkipReason("the source is as it was")
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=seen)], cursor=seen)
+        # no run key: Dagster runs a key once, and a source may come back to a state that it had before
+        return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=seen)
 
     return changed

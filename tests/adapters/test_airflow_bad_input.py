@@ -38,6 +38,7 @@ def test_a_recipe_that_does_not_parse_stops_the_task_and_not_the_dag(refresh, tm
     [
         ({"seed": "tonight"}, "'seed'"),
         ({"scale": "-1"}, "'scale'"),
+        ({"scale": 0}, "'scale'"),
         ({"source_conn_id": "gone"}, "there is no connection 'gone'"),
     ],
 )

@@ -112,7 +112,10 @@ def test_the_sensor_asks_for_a_run_when_the_source_has_changed(
         connection.execute("CREATE TABLE one_more AS SELECT 1 AS id")
     changed = look(first.cursor)
     assert len(changed.run_requests) == 1
-    assert changed.run_requests[0].run_key != first.run_requests[0].run_key
+    assert changed.cursor != first.cursor
+    shutil.copy(warehouse, tmp_path / "mine.duckdb")  # and what it was before is a change again
+    back = look(changed.cursor)
+    assert [request.run_key for request in back.run_requests] == [None]
 
 
 @pytest.mark.long
