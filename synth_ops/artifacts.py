@@ -211,13 +211,3 @@ class Generation:
     published_at: str
     live: bool
     tables: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """The receipt of one publication."""
-
-    ref: ArtifactRef
-    copy: ArtifactRef
-    target: str
-    generation: Generation

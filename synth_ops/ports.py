@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from synth_ops.artifacts import Evidence, Generation, Snapshot, SyntheticCopy, TableData
-from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
 from synth_ops.recipe import Mismatch
 
@@ -355,7 +354,4 @@ class MarkedTarget(Target, Protocol):
         """
 
 
-SourceFactory = Callable[[Location], Source]
-TargetFactory = Callable[..., Target]
 GeneratorFactory = Callable[..., Generator]
-Settings = Mapping[str, Any]

@@ -123,7 +123,7 @@ class TableRecipe(_Section):
     """Rows of the target that survive every refresh, such as the login of the integration tests; for database
     servers."""
     keep: bool = False
-    """Leave the target's table as it is; for database servers. The copy's own rows of it are not published."""
+    """Leave the target's table as it is; for PostgreSQL. The copy's own rows of it are not published."""
     subject: bool | None = None
     """Whether a row is a person (or whom else privacy protects); detected when left out."""
     primary_key: Names | None = None
@@ -265,18 +265,18 @@ class PublishRecipe(_Section):
     keep_generations: int = Field(default=3, ge=1)
     """How many generations stay for `rollback`, the live one included."""
     mode: Mode = Mode.REPLACE
-    """`replace`, or `append`: the target's rows stay, and the copy's get keys after theirs; for database servers."""
+    """`replace`, or `append`: the target's rows stay, and the copy's get keys after theirs; for PostgreSQL."""
     deny: tuple[str, ...] = ()
-    """Patterns such as `*prod*` of hosts and databases that must never be a target; for database servers."""
+    """Patterns such as `*prod*` of hosts and databases that must never be a target; for PostgreSQL."""
     on_mismatch: Mismatch = Mismatch.FAIL
     """What to do about a live table that differs from the copy's: `fail`, `source` or `target`; for database
     servers, where migrations may have made the tables."""
     dependents: Dependents = Dependents.REFUSE
     """What to do about views and foreign keys elsewhere that need the live tables: `refuse` or `recreate`."""
     lock_timeout_ms: int = Field(default=500, ge=1, le=900)
-    """The longest that one attempt to swap may hold up readers, in milliseconds; for database servers."""
+    """The longest that one attempt to swap may hold up readers, in milliseconds; for PostgreSQL."""
     swap_deadline_s: float = Field(default=120, gt=0)
-    """How long a swap is tried again while others hold locks, in seconds; for database servers."""
+    """How long a swap is tried again while others hold locks, in seconds; for PostgreSQL."""
 
 
 class Recipe(_Section):

@@ -408,7 +408,7 @@ def _refuse_rules(rules: PublishRules, scheme: str) -> None:
     if asked:
         raise RecipeError(
             f"a {scheme} target can't do what the recipe asks of it: {', '.join(asked)}",
-            "remove it from the recipe, or publish to a database server",
+            "remove it from the recipe, or publish to PostgreSQL",
         )
 
 

