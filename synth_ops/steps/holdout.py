@@ -24,7 +24,10 @@ FEWEST_SUBJECTS = 20
 MOST_ROWS = 50_000
 """A side, of the largest table that is split: a model of so many rows shows what one of all of them would."""
 _SALT = "synth-ops holdout"
-_SIDES, _ROW = "sides", "__synth_ops_row"
+_SIDES = "sides"
+_ROW, _SIDE = "__synth_ops_row", "__synth_ops_side"
+_HASH, _PLACE = "__synth_ops_hash", "__synth_ops_place"
+"""Beside a user's own columns nothing of ours has a plainer name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +109,14 @@ def split(snapshot: Snapshot, plan: SplitPlan, folder: Path) -> Sides:
         connection.execute(f"CREATE SCHEMA {_SIDES}")
         for name in plan.tables:
             if name in plan.roots:
-                subjects[name] = _deal_out(connection, snapshot, plan, name)
+                _deal_out(connection, snapshot, plan, name)
             else:
                 _follow(connection, snapshot, plan, name)
             place = _places(connection, name)
             for side, tables in sides.items():
                 tables[name] = _written(snapshot.tables[name], name, place == side, folder / str(side))
+            if name in plan.roots:
+                subjects[name] = min(tables[name].rows for tables in sides.values())
         whole = dict(_whole(connection, snapshot, plan, folder))
     return Sides(train={**sides[TRAIN], **whole}, holdout={**sides[HOLDOUT], **whole}, subjects=subjects)
 
@@ -129,7 +134,9 @@ def _whole(
         elif name not in plan.tables:
             columns = _kept_columns(snapshot, plan, name)
             numbered = _numbered(data)
-            connection.execute(f"CREATE TABLE {_SIDES}.{quote(name)} AS SELECT {columns}, 1 AS side FROM {numbered}")
+            connection.execute(
+                f"CREATE TABLE {_SIDES}.{quote(name)} AS SELECT {columns}, {TRAIN} AS {_SIDE} FROM {numbered}"
+            )
             yield name, data
 
 
@@ -141,11 +148,11 @@ def _keep_referred(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, pl
         match = " AND ".join(
             f"c.{quote(here)} = t.{quote(there)}" for here, there in zip(key.columns, key.parent_columns, strict=True)
         )
-        rows = f"SELECT 1 FROM {_SIDES}.{quote(child.name)} c WHERE c.side > 0 AND {match}"
+        rows = f"SELECT 1 FROM {_SIDES}.{quote(child.name)} c WHERE c.{_SIDE} > 0 AND {match}"
         found.append(f"EXISTS ({rows})")
     connection.execute(
         f"CREATE TABLE {_SIDES}.{quote(name)} AS SELECT {_kept_columns(snapshot, plan, name)}, "
-        f"CASE WHEN {' OR '.join(found)} THEN {TRAIN} ELSE 0 END AS side FROM {_numbered(snapshot.tables[name])} t"
+        f"CASE WHEN {' OR '.join(found)} THEN {TRAIN} ELSE 0 END AS {_SIDE} FROM {_numbered(snapshot.tables[name])} t"
     )
 
 
@@ -185,7 +192,7 @@ def _numbered(data: TableData) -> str:
     return f"(SELECT *, row_number() OVER (ORDER BY {order}) AS {_ROW} FROM {sql.relation_sql(data)})"
 
 
-def _deal_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: SplitPlan, name: str) -> int:
+def _deal_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: SplitPlan, name: str) -> None:
     """Put the subjects with the smallest hashes on one side, as many with the next ones on the other."""
     table, total = snapshot.metadata.table(name), snapshot.tables[name].rows
     key = [quote(column) for column in table.primary_key] if table.subject else []
@@ -193,20 +200,19 @@ def _deal_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: S
     digest = f"md5(concat_ws('/', {sql.literal(_SALT)}, {sql.literal(name)}, {text}))"
     each = int(total * _share(snapshot, plan, name))
     columns = _kept_columns(snapshot, plan, name)
+    hashed = f"SELECT {columns}, {digest} AS {_HASH} FROM {_numbered(snapshot.tables[name])}"
+    ranked = f"SELECT *, row_number() OVER (ORDER BY {_HASH}, {_ROW}) AS {_PLACE} FROM ({hashed})"
     connection.execute(
-        f"CREATE TABLE {_SIDES}.{quote(name)} AS WITH hashed AS (SELECT {columns}, {digest} AS h "
-        f"FROM {_numbered(snapshot.tables[name])}), ranked AS (SELECT {_ROW} AS r, row_number() OVER (ORDER BY h, "
-        f"{_ROW}) AS place FROM hashed) SELECT hashed.* EXCLUDE h, CASE WHEN place <= {each} THEN {TRAIN} "
-        f"WHEN place <= {2 * each} THEN {HOLDOUT} ELSE 0 END AS side FROM hashed JOIN ranked ON r = {_ROW}"
+        f"CREATE TABLE {_SIDES}.{quote(name)} AS SELECT * EXCLUDE ({_HASH}, {_PLACE}), CASE WHEN {_PLACE} <= {each} "
+        f"THEN {TRAIN} WHEN {_PLACE} <= {2 * each} THEN {HOLDOUT} ELSE 0 END AS {_SIDE} FROM ({ranked})"
     )
-    return each
 
 
 def _follow(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: SplitPlan, name: str) -> None:
     """Put each row where all rows are that it refers to; one that refers to nobody, where its own hash says."""
     keys = [key for key in _followed(snapshot.metadata, name) if key.parent in plan.tables]
     joins = "".join(_joined(key, number) for number, key in enumerate(keys))
-    found = [f"p{number}.side" for number in range(len(keys))]
+    found = [f"p{number}.{_SIDE}" for number in range(len(keys))]
     share = _share(snapshot, plan, name)
     some_zero = " OR ".join(f"{side} = 0" for side in found)
     own = f"md5(concat_ws('/', {sql.literal(_SALT)}, {sql.literal(name)}, t.{_ROW}))"
@@ -216,14 +222,14 @@ def _follow(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Spl
         f"CREATE TABLE {_SIDES}.{quote(name)} AS SELECT {_kept_columns(snapshot, plan, name, 't')}, CASE "
         f"WHEN {some_zero} OR least({', '.join(found)}) <> greatest({', '.join(found)}) THEN 0 "
         f"ELSE coalesce({', '.join(found)}, CASE WHEN {place} < {share} THEN {TRAIN} "
-        f"WHEN {place} < {2 * share} THEN {HOLDOUT} ELSE 0 END) END AS side "
+        f"WHEN {place} < {2 * share} THEN {HOLDOUT} ELSE 0 END) END AS {_SIDE} "
         f"FROM {_numbered(snapshot.tables[name])} t{joins}"
     )
 
 
 def _joined(key: ForeignKey, number: int) -> str:
     columns = sql.columns_sql(key.parent_columns)
-    parent = f"(SELECT DISTINCT ON ({columns}) {columns}, side FROM {_SIDES}.{quote(key.parent)} ORDER BY {columns})"
+    parent = f"(SELECT DISTINCT ON ({columns}) {columns}, {_SIDE} FROM {_SIDES}.{quote(key.parent)} ORDER BY {columns})"
     pairs = zip(key.columns, key.parent_columns, strict=True)
     match = " AND ".join(f"t.{quote(here)} = p{number}.{quote(there)}" for here, there in pairs)
     return f" LEFT JOIN {parent} p{number} ON {match}"
@@ -231,7 +237,7 @@ def _joined(key: ForeignKey, number: int) -> str:
 
 def _places(connection: duckdb.DuckDBPyConnection, name: str) -> Any:
     """On which side each row is, in the order of the rows."""
-    return connection.execute(f"SELECT side FROM {_SIDES}.{quote(name)} ORDER BY {_ROW}").fetchnumpy()["side"]
+    return connection.execute(f"SELECT {_SIDE} FROM {_SIDES}.{quote(name)} ORDER BY {_ROW}").fetchnumpy()[_SIDE]
 
 
 def _kept_columns(snapshot: Snapshot, plan: SplitPlan, name: str, prefix: str = "") -> str:

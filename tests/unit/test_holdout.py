@@ -333,3 +333,36 @@ def test_a_plug_in_that_measures_nothing_a_number_blocks():
     nan = Evidence(check="odd.x", subject="t", value=float("nan"), n=0, maximum=1.0)
     context = CheckContext(snapshot=None, copy=None, thresholds={}, seed=0)
     assert blocked(evaluate("odd", Plugin(lambda: [nan]), context, timeout_s=5)) == {"odd.x"}
+
+
+HARD_NAMES = ("side", "h", "r", "place", "s", "k", "v", "n")
+
+
+def renamed(table, names):
+    """The table with other names for its columns, wherever they stand."""
+    keys = tuple(
+        dataclasses.replace(
+            key,
+            columns=tuple(names.get(each, each) for each in key.columns),
+            parent_columns=tuple(names.get(each, each) for each in key.parent_columns),
+        )
+        for key in table.foreign_keys
+    )
+    columns = tuple(dataclasses.replace(each, name=names.get(each.name, each.name)) for each in table.columns)
+    primary = tuple(names.get(each, each) for each in table.primary_key)
+    return dataclasses.replace(table, columns=columns, foreign_keys=keys, primary_key=primary)
+
+
+@pytest.mark.parametrize("name", HARD_NAMES)
+def test_key_columns_may_be_named_like_anything(snapshot, halves, tmp_path, name):
+    names = {"id": name, "person": f"{name}_of", "shop": HARD_NAMES[HARD_NAMES.index(name) - 1]}
+    tables = {
+        each: table.rename_columns([names.get(column, column) for column in table.column_names])
+        for each, table in made_up().items()
+    }
+    source = snapshot_of(tmp_path / "s", tables, *(renamed(each, names) for each in (PERSON, SHOP, VISIT)))
+    sides = split(source, plan_split(source.metadata), tmp_path / "h")
+    assert sides.subjects == halves[1].subjects
+    for side, plain in ((sides.train, halves[1].train), (sides.holdout, halves[1].holdout)):
+        for table in ("person", "visit"):
+            assert read(side[table])[name].equals(read(plain[table])["id"])
