@@ -221,7 +221,8 @@ class GateRecipe(_Section):
     """Files of SQL (DuckDB's dialect), each a SELECT or several after one another: they run on source and copy, and the
     numbers of their rows are compared."""
     check_timeout_s: float = Field(default=3600.0, gt=0)
-    """How long one check may take before it counts as failed."""
+    """How long one check may take before it counts as failed, and the audit (a model of half of the subjects) before
+    them."""
     alert_at: float = Field(default=0.2, gt=0)
     """Point out a measure that came nearer to its limit since the last good night by more than this share of what the
     limit allows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import queue
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ class Gate:
         policy, reason: As the recipe has them, for the report.
         labels: Whether the report names text categories.
         queries: The recipe's own queries, by name.
-        timeout_s: How long one check may take.
+        timeout_s: How long one check may take, and the audit before them.
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
         generator: Makes a generator from its name and settings, to be audited.
@@ -96,11 +97,11 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
     evidence = _measure(gate, snapshot, copy, store, progress)
     progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
     outcomes = gate.judge(evidence)
-    if any(not math.isfinite(each.value) for each in evidence):
-        # not measured is not passed, but it says nothing of the copy either: the next run measures again
-        ref = ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(ref.id, secrets.token_hex(16)))
     blocked = [o for o in outcomes if not o.passed and o.evidence.severity is Severity.CRITICAL]
     verdict = "passed" if outcomes and not blocked else "failed"
+    if any(not math.isfinite(o.evidence.value) for o in blocked):
+        # not measured is not passed, but it says nothing of the copy either: the next run measures again
+        ref = ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(ref.id, secrets.token_hex(16)))
     model = store.read(copy.model)
     with store.scratch() as folder:
         written = gate.write_report(
@@ -159,40 +160,68 @@ def _audit(
     audit = audited(
         snapshot, generator, name=model["generator"], settings=model["settings"], store=store, progress=told
     )
+    closed, put_away = threading.Event(), threading.Event()
+
+    def hold(answer: Callable[[Any], None]) -> None:
+        """Keep the audit open in the thread that made it; one that comes too late is put away at once."""
+        with audit as made:
+            answer(made)
+            closed.wait()
+        put_away.set()
+
+    stack.callback(closed.set)
     try:
-        return {"audit": stack.enter_context(audit)}
-    except ArtifactError:
-        raise
-    except Exception as error:  # noqa: BLE001  a generator may raise anything, and its text may hold values
-        refuse_interruption(error)
-        return {"no_audit": f"the generator could not learn from half of the subjects: {type(error).__name__}"}
+        result = _in_thread(hold, name="audit", timeout_s=gate.timeout_s)
+    except queue.Empty:
+        return {"no_audit": f"the generator took longer than {gate.timeout_s:g} s to learn from half of the subjects"}
+    if isinstance(result, ArtifactError | KeyboardInterrupt):
+        raise result
+    if isinstance(result, BaseException):
+        if isinstance(result, Exception):
+            refuse_interruption(result)
+        return {"no_audit": f"the generator could not learn from half of the subjects: {type(result).__name__}"}
+    stack.callback(put_away.wait)
+    stack.callback(closed.set)
+    return {"audit": result}
 
 
 def evaluate(name: str, check: Check, context: CheckContext, *, timeout_s: float) -> Sequence[Evidence]:
     """What one check finds. One that raises, hangs, or returns something else blocks: no limit lets that pass."""
-    found: list[Any] = []
-
-    def work() -> None:
-        try:
-            found.append(check.evaluate(context))
-        except Exception as error:  # noqa: BLE001  a plug-in may raise anything, and its text may hold values
-            found.append(error)
-
-    # a thread can't be stopped: what hangs is left behind, and does not keep the process from ending
-    thread = threading.Thread(target=work, name=f"check {name}", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    result = found[0] if found else TimeoutError()
-    if isinstance(result, RecipeError):
-        raise result
-    if isinstance(result, Exception):
-        refuse_interruption(result)
-        reason = type(result).__name__ if found else f"it took longer than {timeout_s:g} s"
-    elif isinstance(result, list | tuple) and all(isinstance(each, Evidence) for each in result):
-        return result
+    try:
+        result = _in_thread(lambda answer: answer(check.evaluate(context)), name=f"check {name}", timeout_s=timeout_s)
+    except queue.Empty:
+        reason = f"it took longer than {timeout_s:g} s"
     else:
+        if isinstance(result, RecipeError | KeyboardInterrupt):
+            raise result
+        if isinstance(result, list | tuple) and all(isinstance(each, Evidence) for each in result):
+            return result
         reason = f"it returned {type(result).__name__}, not evidence"
+        if isinstance(result, BaseException):
+            reason = type(result).__name__
+        if isinstance(result, Exception):
+            refuse_interruption(result)
     return [Evidence(check=f"{name}.error", subject="copy", value=math.nan, n=0, maximum=0.0, detail=reason)]
+
+
+def _in_thread(work: Callable[[Callable[[Any], None]], object], *, name: str, timeout_s: float) -> Any:
+    """What `work` answers, or what it raises: a plug-in may raise anything, and its text may hold values.
+
+    A thread can't be stopped: what hangs is left behind, and does not keep the process from ending.
+
+    Raises:
+        queue.Empty: It took too long.
+    """
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            work(answers.put)
+        except BaseException as error:  # noqa: BLE001  one that is lost here would be waited for
+            answers.put(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answers.get(timeout=timeout_s)
 
 
 def _policy_summary(gate: Gate) -> dict[str, str]:
