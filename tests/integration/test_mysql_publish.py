@@ -225,3 +225,21 @@ def test_no_way_to_the_server_is_told_without_secrets(mariadb_server, tmp_path, 
         target.generations()
     assert "hunter2" not in str(failure.value)
     assert failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "words"),
+    [
+        ("ssl_mode=REQUIRED", PublishError, "by TLS as the URL asks"),
+        ("ssl_mode=VERIFY_IDENTITY&ssl_ca=/nowhere.pem", PublishError, "by TLS as the URL asks"),
+        ("ssl_ca=/nowhere.pem", PublishError, "by TLS as the URL asks"),
+        ("ssl_mode=VERIFY_IDENTIY", RecipeError, "no such `ssl_mode`"),
+        ("sslmode=require", RecipeError, "no such option"),
+        ("connect_timeout=soon", RecipeError, "no number"),
+    ],
+)
+def test_the_options_of_the_url_are_followed_or_refused(database, tmp_path, option, error, words):
+    target = MySQLTarget(parse_location(f"{database.url}&{option}", tmp_path))
+    with pytest.raises(error, match=words) as refusal:
+        target.generations()
+    assert not refusal.value.retryable

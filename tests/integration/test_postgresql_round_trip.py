@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 from synth_ops.artifact_io import read_snapshot
+from synth_ops.metadata import Column, Metadata, Table
 from synth_ops.recipe import parse_recipe
 from synth_ops.run import run_step
 from synth_ops.store import Store
 from synth_ops.testing.contracts import unheard
+from synth_ops.testing.warehouses import write_table
 
 SCHEMA = {
     "columns": """
@@ -159,3 +161,17 @@ def test_the_command_line_marks_and_publishes(postgres_server, postgres_database
         same.write_text(yaml.safe_dump({"source": f"{url}&user=synth", "target": url}))
         itself = shell("run", same)
         assert (itself.code, "is the source" in itself.err) == (4, True)
+
+
+def test_text_comes_as_it_is_whatever_the_client_s_encoding(marked, tmp_path, monkeypatch):
+    table = Table(
+        name="words",
+        path=("public", "words"),
+        columns=(Column(name="id", type="INTEGER"), Column(name="said", type="VARCHAR")),
+        primary_key=("id",),
+    )
+    data = {"words": write_table(tmp_path / "words", table, [(1, "naïve café €")])}
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    marked.target().publish(Metadata(tables=(table,)), data, copy_id="1", keep=1, progress=unheard)
+    monkeypatch.delenv("PGCLIENTENCODING")
+    assert marked.rows("SELECT said FROM words") == [("naïve café €",)]

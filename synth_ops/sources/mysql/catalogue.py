@@ -10,7 +10,7 @@ from typing import Any
 
 import pymysql
 
-from synth_ops.sources.mysql.connection import rows
+from synth_ops.mysql_server import rows
 
 Path = tuple[str, str]
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")

@@ -13,19 +13,12 @@ import pymysql.cursors
 from synth_ops.errors import SourceError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
+from synth_ops.mysql_server import TlsRefusedError, rows, server_identity, server_url
 from synth_ops.server_url import ServerUrl
 from synth_ops.sources.arrow_stream import stream
 from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.mysql.catalogue import CatalogueColumn, CatalogueTable, read_catalogue, write_privilege
-from synth_ops.sources.mysql.connection import (
-    NOT_A_CONDITION,
-    TlsRefusedError,
-    abandon,
-    connect,
-    failure,
-    rows,
-    server_url,
-)
+from synth_ops.sources.mysql.connection import NOT_A_CONDITION, abandon, connect, failure
 from synth_ops.sources.mysql.schema import Reflection
 from synth_ops.sources.mysql.types import Seen, arrow_schema, csv_sql, quote, read_csv
 from synth_ops.sql import where_sql
@@ -33,7 +26,7 @@ from synth_ops.sql import where_sql
 _FIRST_ROWS = 64
 _MOST_ROWS = 32_768
 _TARGET_BYTES = 4 * 2**20
-_NEITHER_TOLD_NOR_LOGGED = (pymysql.Error, OSError, TlsRefusedError)
+_NEITHER_TOLD_NOR_LOGGED = (pymysql.Error, TlsRefusedError)
 _SETTINGS = (
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION sql_mode = 'NO_ENGINE_SUBSTITUTION'",
@@ -65,11 +58,8 @@ class MySQLSource:
         Raises:
             SourceError: It can't be asked.
         """
-        with self._connected() as (connection, url):
-            ((version,),) = rows(connection, "SELECT VERSION()")
-            known = "CONCAT_WS(':', @@hostname, @@port, @@datadir)" if "MariaDB" in version else "@@server_uuid"
-            ((server,),) = rows(connection, f"SELECT {known}")
-            return f"mysql:{server}:{url.database}"
+        with self._connected() as (connection, _):
+            return server_identity(connection)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[MySQLSession]:

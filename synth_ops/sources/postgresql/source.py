@@ -13,10 +13,10 @@ import pyarrow as pa
 from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
+from synth_ops.postgresql_server import connect, conninfo, server_identity, trouble
 from synth_ops.sources.arrow_stream import MAX_BYTES, read_ahead, stream
 from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.postgresql.catalogue import CatalogueTable, read_catalogue, write_privilege
-from synth_ops.sources.postgresql.connection import connect, conninfo, server_identity, trouble
 from synth_ops.sources.postgresql.schema import Reflection
 from synth_ops.sources.postgresql.types import arrow_type, converter, select_sql, sized_decimal
 from synth_ops.sql import quote, where_sql

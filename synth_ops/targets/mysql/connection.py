@@ -1,29 +1,21 @@
-"""Connections to the target's server, and its errors in words that hold no value and no password."""
+"""The target's connections to its server, and their errors in words that hold no value and no password."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pymysql
-from pymysql.constants import ER
 
+from synth_ops import mysql_server
 from synth_ops.errors import PublishError, PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
-from synth_ops.server_url import parse_server_url
+from synth_ops.mysql_server import Connection, TlsRefusedError, code_of, connect, rows, server_url
 
-Connection = Any
-"""PyMySQL's, whose stubs know no rows."""
-
-_CONNECT_TIMEOUT_S = 15
 _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
-_UNREACHABLE = (2002, 2003, 2005, 2006, 2013, 1040, 1053, 1077, 1079, 0)
-_FULL = (1021, 1041, 1114, 1037, 1038, 3)
-_REFUSED = (1044, 1045, 1698)
-_NO_PRIVILEGE = (1142, 1143, 1227, 1370)
-LOCKED = (1205, 1213)
-"""What another session's locks make of a statement of ours."""
+_NO_CODE = 0
+"""PyMySQL's own, where a connection is closed already."""
+_UNREACHABLE = (*mysql_server.UNREACHABLE, *mysql_server.LOST, *mysql_server.CROWDED, _NO_CODE)
 GONE = (1146, 1051)
 """A table is not there."""
 _ROWS = {
@@ -40,41 +32,19 @@ def connected(location: Location) -> Iterator[Connection]:
     """Open a connection of our own, each statement its own transaction.
 
     Raises:
+        RecipeError: The URL has an option that is not known.
         TargetUnavailableError: There is no way to the server now.
         PublishError: The server refuses, and will again.
     """
-    url = parse_server_url(location.url)
-    if url is None or not url.database:
+    url = server_url(location)
+    if not url.database:
         raise PublishRefusedError(f"{location.label} names no database", "write mysql://user@host/database")
-    host, port = url.hosts[0]
-    where = {"unix_socket": host} if host.startswith("/") else {"host": host or "localhost", "port": int(port or 3306)}
     with explained(location.label, "a connection"):
-        connection = pymysql.connect(
-            **where,
-            user=url.user or None,
-            password=url.password,
-            database=url.database,
-            charset="utf8mb4",
-            autocommit=True,
-            local_infile=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-        )
+        connection = connect(url, local_infile=True)
     with contextlib.closing(connection), explained(location.label, "a setting"):
         for setting in (f"sql_mode = '{_SQL_MODE}'", "time_zone = '+00:00'", "lock_wait_timeout = 1"):
-            run(connection, f"SET SESSION {setting}")
+            rows(connection, f"SET SESSION {setting}")
         yield connection
-
-
-def run(connection: Connection, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
-    """All rows of one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return list(cursor.fetchall())
-
-
-def code_of(error: pymysql.Error) -> int:
-    """The server's number for an error; 0 where the driver has none."""
-    return int(error.args[0]) if error.args and isinstance(error.args[0], int) else 0
 
 
 @contextlib.contextmanager
@@ -90,6 +60,11 @@ def explained(label: str, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except TlsRefusedError:
+        raise PublishError(
+            f"{label} can't be reached by TLS as the URL asks for it",
+            "check `ssl_mode` and `ssl_ca` in the URL, and whether the server speaks TLS",
+        ) from None
     except pymysql.Error as error:
         raise _explanation(code_of(error), label, what) from None
 
@@ -100,20 +75,20 @@ def _explanation(code: int, label: str, what: str) -> PublishError:
             f"{label}: the server can't be reached, or went away, at {what} ({code})",
             "publish again when it is back; what was live is live still",
         )
-    if code in _FULL:
+    if code in mysql_server.FULL:
         return TargetUnavailableError(f"{label} has no room left, at {what}", "free space; what was live is live still")
-    if code in LOCKED:
+    if code in mysql_server.LOCKED:
         return TargetUnavailableError(f"{label}: others hold locks on {what}", "publish again when they are done")
     return _refusal(code, label, what)
 
 
 def _refusal(code: int, label: str, what: str) -> PublishError:
-    if code in _REFUSED or code == ER.BAD_DB_ERROR:
+    if code in (*mysql_server.REFUSED, *mysql_server.NO_DATABASE):
         return PublishError(
             f"{label} can't be used: no such database, or the server refuses the user or the password ({code})",
             "correct the target's URL in the recipe",
         )
-    if code in _NO_PRIVILEGE:
+    if code in mysql_server.NO_PRIVILEGE:
         return PublishRefusedError(
             f"the user of {label} may not do what publishing needs, at {what}",
             "grant it ALL PRIVILEGES on the database",

@@ -12,7 +12,8 @@ import pymysql
 
 from synth_ops import sql
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
-from synth_ops.targets.mysql.connection import GONE, LOCKED, Connection, code_of, run
+from synth_ops.mysql_server import LOCKED, Connection, code_of, rows
+from synth_ops.targets.mysql.connection import GONE
 from synth_ops.targets.publication import Published
 
 PREFIX = "synth_ops_"
@@ -71,14 +72,14 @@ def pointer(swap: int, number: int) -> str:
 def create(connection: Connection) -> None:
     """Make the tables of the history, where there are none yet."""
     for statement in _TABLES:
-        run(connection, statement)
+        rows(connection, statement)
     if not any(_POINTER.fullmatch(name) for name in names(connection)):
-        run(connection, f"CREATE TABLE {sql.quote(pointer(0, 0))} (nothing int)")
+        rows(connection, f"CREATE TABLE {sql.quote(pointer(0, 0))} (nothing int)")
 
 
 def names(connection: Connection) -> set[str]:
     """The names of all tables and views in the database."""
-    return {name for (name,) in run(connection, "SHOW TABLES")}
+    return {name for (name,) in rows(connection, "SHOW TABLES")}
 
 
 def read(connection: Connection, label: str) -> History:
@@ -92,8 +93,10 @@ def read(connection: Connection, label: str) -> History:
         raise PublishRefusedError(f"{label}: the history of publications is damaged", "mark the target again")
     swap, live = int(found[0][1]), int(found[0][2])
     columns = "number, copy, published_at, previous, tables, homes, swap"
-    rows = run(connection, f"SELECT {columns} FROM synth_ops_generation")
-    stored = [Stored(published=Published.from_row(row[:5]), homes=json.loads(row[5]), swap=row[6]) for row in rows]
+    stored = [
+        Stored(published=Published.from_row(row[:5]), homes=json.loads(row[5]), swap=row[6])
+        for row in rows(connection, f"SELECT {columns} FROM synth_ops_generation")
+    ]
     published = {each.published.number: each for each in stored if each.swap <= swap}
     return History(swap=swap, live=published.get(live), generations=published, highest=max([0, live, *published]))
 
@@ -101,12 +104,12 @@ def read(connection: Connection, label: str) -> History:
 def insert(connection: Connection, stored: Stored) -> None:
     """Write a generation down: it counts once its swap was made."""
     values = (*stored.published.to_row(), json.dumps(dict(stored.homes)), stored.swap)
-    run(connection, "INSERT INTO synth_ops_generation VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
+    rows(connection, "INSERT INTO synth_ops_generation VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
 
 
 def forget(connection: Connection, stored: Stored) -> None:
     """Strike out a generation whose swap was refused: another swap may have its number."""
-    run(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (stored.published.number,))
+    rows(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (stored.published.number,))
 
 
 @contextlib.contextmanager
@@ -117,25 +120,25 @@ def publishing(connection: Connection, database: str, label: str) -> Iterator[No
         TargetUnavailableError: Another one is at work.
     """
     name = f"synth_ops:{database}"[-64:]
-    if run(connection, "SELECT GET_LOCK(%s, %s)", (name, _LOCK_WAIT_S)) != [(1,)]:
+    if rows(connection, "SELECT GET_LOCK(%s, %s)", (name, _LOCK_WAIT_S)) != [(1,)]:
         raise TargetUnavailableError(f"another run is publishing to {label}", "try again when it is done")
     try:
         yield
     finally:
         if connection.open:
-            run(connection, "SELECT RELEASE_LOCK(%s)", (name,))
+            rows(connection, "SELECT RELEASE_LOCK(%s)", (name,))
 
 
 def collect(connection: Connection, label: str, unwanted: Sequence[int] = ()) -> None:
     """Remove generations, and what dead publishers left; what somebody reads or needs is left for the next call."""
     history = read(connection, label)
-    run(connection, "DELETE FROM synth_ops_generation WHERE swap > %s", (history.swap,))
+    rows(connection, "DELETE FROM synth_ops_generation WHERE swap > %s", (history.swap,))
     kept = {number: each for number, each in history.generations.items() if number not in unwanted}
     known = {home for each in kept.values() for home in each.homes.values()}
     garbage = sorted(name for name in names(connection) if _HOME.fullmatch(name) and name not in known)
     busy = set() if _drop(connection, garbage) else {int(_HOME.fullmatch(name)[1]) for name in garbage}  # type: ignore[index]
     for number in sorted(set(unwanted) - busy):
-        run(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (number,))
+        rows(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (number,))
 
 
 def _drop(connection: Connection, tables: Sequence[str]) -> bool:
@@ -143,15 +146,15 @@ def _drop(connection: Connection, tables: Sequence[str]) -> bool:
     if not tables:
         return True
     try:
-        run(connection, "SET SESSION foreign_key_checks = 0")
-        run(connection, "SET SESSION lock_wait_timeout = 0")
-        run(connection, f"DROP TABLE {sql.columns_sql(tables)}")
+        rows(connection, "SET SESSION foreign_key_checks = 0")
+        rows(connection, "SET SESSION lock_wait_timeout = 0")
+        rows(connection, f"DROP TABLE {sql.columns_sql(tables)}")
     except pymysql.Error as error:
         if code_of(error) not in (*LOCKED, *GONE):
             raise
         return False
     finally:
         if connection.open:
-            run(connection, "SET SESSION foreign_key_checks = 1")
-            run(connection, "SET SESSION lock_wait_timeout = 1")
+            rows(connection, "SET SESSION foreign_key_checks = 1")
+            rows(connection, "SET SESSION lock_wait_timeout = 1")
     return True

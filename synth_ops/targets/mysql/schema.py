@@ -13,9 +13,9 @@ from synth_ops import sql
 from synth_ops.artifacts import TableData
 from synth_ops.errors import PublishError
 from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.mysql_server import Connection, code_of, rows
 from synth_ops.native import Numbering
 from synth_ops.targets.constraints import enforceable_foreign_keys, rows_sql
-from synth_ops.targets.mysql.connection import Connection, code_of, run
 
 DIALECT = "mysql"
 _DECLARED = {
@@ -46,7 +46,7 @@ _TOO_LONG_KEY = (1071, 1170)
 
 def collation(connection: Connection) -> str:
     """One that tells apart what DuckDB tells apart: case, accents, trailing spaces."""
-    ((version,),) = run(connection, "SELECT version()")
+    ((version,),) = rows(connection, "SELECT version()")
     return "utf8mb4_nopad_bin" if "MariaDB" in version else "utf8mb4_0900_bin"
 
 
@@ -92,7 +92,7 @@ def create(connection: Connection, metadata: Metadata, table: Table, name: str, 
     about = f" COMMENT {sql.literal(table.comment)}" if table.comment else ""
     stored = f"ENGINE InnoDB CHARACTER SET utf8mb4 COLLATE {order}{about}"
     try:
-        run(connection, f"CREATE TABLE {sql.quote(name)} ({', '.join(parts)}) {stored}")
+        rows(connection, f"CREATE TABLE {sql.quote(name)} ({', '.join(parts)}) {stored}")
     except pymysql.Error as error:
         if code_of(error) in _TOO_LONG_KEY:
             raise PublishError(
@@ -125,14 +125,14 @@ def load(connection: Connection, table: Table, name: str, data: TableData, scrat
         f"@v{place}" if _is_hex(column) else sql.quote(column.name) for place, column in enumerate(table.columns)
     )
     decoded = [f"{sql.quote(c.name)} = unhex(@v{place})" for place, c in enumerate(table.columns) if _is_hex(c)]
-    run(
+    rows(
         connection,
         f"LOAD DATA LOCAL INFILE {sql.literal(str(file))} INTO TABLE {sql.quote(name)} CHARACTER SET utf8mb4 "
         "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\n' "
         f"({targets})" + (f" SET {', '.join(decoded)}" if decoded else ""),
     )
-    changed = run(connection, "SELECT @@warning_count")[0][0]  # LOCAL makes warnings of what else were errors
-    came = run(connection, f"SELECT count(*) FROM {sql.quote(name)}")[0][0]
+    changed = rows(connection, "SELECT @@warning_count")[0][0]  # LOCAL makes warnings of what else were errors
+    came = rows(connection, f"SELECT count(*) FROM {sql.quote(name)}")[0][0]
     file.unlink()
     if changed or came != data.rows:
         raise PublishError(
@@ -145,7 +145,7 @@ def add_foreign_keys(connection: Connection, metadata: Metadata, table: Table, h
     """Foreign keys, which the server proves."""
     for key in enforceable_foreign_keys(metadata, table):
         clauses = key.clauses if metadata.dialect == DIALECT else ""
-        run(
+        rows(
             connection,
             f"ALTER TABLE {sql.quote(homes[table.name])} ADD FOREIGN KEY ({sql.columns_sql(key.columns)}) "
             f"REFERENCES {sql.quote(homes[key.parent])} ({sql.columns_sql(key.parent_columns)}) {clauses}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +18,11 @@ from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata
+from synth_ops.mysql_server import LOCKED, Connection, code_of, rows, server_identity
 from synth_ops.ports import Capability, ProgressListener
 from synth_ops.targets.constraints import refuse_colliding_names, verify
 from synth_ops.targets.mysql import history, schema
-from synth_ops.targets.mysql.connection import GONE, LOCKED, Connection, code_of, connected, explained, run
+from synth_ops.targets.mysql.connection import GONE, connected, explained
 from synth_ops.targets.mysql.history import History, Stored
 from synth_ops.targets.publication import Published, Tick, refuse_production, ticks, worth_keeping
 
@@ -128,26 +128,26 @@ class MySQLTarget:
     def database(self) -> str:
         """The database's own name for itself."""
         with connected(self._location) as connection:
-            return str(run(connection, "SELECT database()")[0][0])
+            return str(rows(connection, "SELECT database()")[0][0])
 
     def identity(self) -> str:
         """The server's own identifier (MySQL) or host, port and data folder (MariaDB), and the database."""
         with connected(self._location) as connection, explained(self._label, "its identity"):
-            return _identity(connection)
+            return server_identity(connection)
 
     def mark(self, environment: str, *, confirm: str) -> None:
         """Say, inside the database, that it may be replaced; see `ports.MarkedTarget`."""
         refuse_production(environment)
         with connected(self._location) as connection, explained(self._label, "the marker"):
-            if confirm != run(connection, "SELECT database()")[0][0]:
+            if confirm != rows(connection, "SELECT database()")[0][0]:
                 raise PublishRefusedError(
                     f"the database at {self._label} is not called {confirm!r}",
                     "type the name of the database to mark it",
                 )
             history.create(connection)
-            run(connection, "DELETE FROM synth_ops_environment")
-            marker = (environment, _identity(connection))
-            run(connection, "INSERT INTO synth_ops_environment VALUES (%s, %s, utc_timestamp())", marker)
+            rows(connection, "DELETE FROM synth_ops_environment")
+            marker = (environment, server_identity(connection))
+            rows(connection, "INSERT INTO synth_ops_environment VALUES (%s, %s, utc_timestamp())", marker)
 
     def _build(
         self,
@@ -179,7 +179,7 @@ class MySQLTarget:
         deadline = time.monotonic() + _DEADLINE_S
         while True:
             try:
-                run(connection, f"RENAME TABLE {renames}")
+                rows(connection, f"RENAME TABLE {renames}")
             except pymysql.Error as error:
                 if code_of(error) in GONE:
                     raise PublishRefusedError(
@@ -236,7 +236,7 @@ class MySQLTarget:
         self._refuse_dependents(connection, list(live))
 
     def _refuse_dependents(self, connection: Connection, live: Sequence[str]) -> None:
-        found = run(connection, _IN_THE_WAY, (live, live, live)) if live else []
+        found = rows(connection, _IN_THE_WAY, (live, live, live)) if live else []
         if found:
             raise PublishRefusedError(
                 f"{self._label}: what can't follow the tables depends on them: {'; '.join(name for (name,) in found)}",
@@ -246,11 +246,11 @@ class MySQLTarget:
     def _refuse_unmarked(self, connection: Connection) -> None:
         marked = []
         if "synth_ops_environment" in history.names(connection):
-            marked = run(connection, "SELECT identity FROM synth_ops_environment")
+            marked = rows(connection, "SELECT identity FROM synth_ops_environment")
         hint = "if it may be replaced every night, run once: synth-ops target init RECIPE --environment staging"
         if len(marked) != 1:
             raise PublishRefusedError(f"{self._label} is not marked as a non-production database", hint)
-        if marked[0][0] != _identity(connection):
+        if marked[0][0] != server_identity(connection):
             raise PublishRefusedError(
                 f"{self._label} carries the marker of another database, which it was copied from", hint
             )
@@ -259,12 +259,6 @@ class MySQLTarget:
     def _publishing(self) -> Iterator[Connection]:
         with connected(self._location) as connection, explained(self._label, "the publication"):
             self._refuse_unmarked(connection)
-            database = str(run(connection, "SELECT database()")[0][0])
+            database = str(rows(connection, "SELECT database()")[0][0])
             with history.publishing(connection, database, self._label):
                 yield connection
-
-
-def _identity(connection: Connection) -> str:
-    ((version, database),) = run(connection, "SELECT version(), database()")
-    known = "CONCAT_WS(':', @@hostname, @@port, @@datadir)" if re.search("MariaDB", version) else "@@server_uuid"
-    return f"mysql:{run(connection, f'SELECT {known}')[0][0]}:{database}"

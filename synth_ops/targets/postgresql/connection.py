@@ -11,10 +11,10 @@ from psycopg import errors
 
 from synth_ops.errors import PublishError, PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
+from synth_ops.postgresql_server import connect
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_CONNECT_TIMEOUT_S = 15
 _ORPHANS_CHECKED_SINCE = 140_000
 _SETTINGS = (
     "SET search_path = pg_catalog",  # every name that the server prints is then whole
@@ -70,13 +70,7 @@ def connected(location: Location) -> Iterator[Connection]:
         PublishError: The server refuses, and will again.
     """
     try:
-        connection = psycopg.connect(
-            _url(location),
-            autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            application_name="synth_ops",
-            prepare_threshold=None,  # a pooler would lose prepared statements
-        )
+        connection = connect(location)
     except psycopg.Error as error:
         raise _unreachable(location.label, str(error)) from None
     with contextlib.closing(connection), explained(location.label, "a setting"):
@@ -140,11 +134,6 @@ def _refusal(error: psycopg.Error, what: str, state: str) -> PublishError:
             "correct the columns' types in the source or the target",
         )
     return PublishError(f"PostgreSQL refuses {what} ({state} {type(error).__name__})", "see the server's log")
-
-
-def _url(location: Location) -> str:
-    scheme, _, rest = location.url.partition("://")
-    return f"{scheme.partition('+')[0]}://{rest}"
 
 
 def _unreachable(label: str, text: str) -> PublishError:

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL server, and what may be told of its errors."""
+"""Connections to a PostgreSQL server, for the source and for the target, and what may be told of its errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _DEFAULTS: Mapping[str, str] = {
     "keepalives_interval": "10",
     "keepalives_count": "6",
     "application_name": "synth_ops",
-    "client_encoding": "utf8",
 }
+_ALWAYS: Mapping[str, str] = {"client_encoding": "utf8"}  # rows are sent and read as such
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +93,10 @@ _BY_TEXT = (
 
 
 def conninfo(location: Location, **options: str) -> str:
-    """What libpq connects with: the URL as the user wrote it, completed where it says nothing."""
+    """What libpq connects with: the URL as the user wrote it, completed where it says nothing; text is UTF-8 always."""
     url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", location.url)
     written = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
-    return make_conninfo("", **{**_DEFAULTS, **written, **options})
+    return make_conninfo("", **{**_DEFAULTS, **written, **options, **_ALWAYS})
 
 
 def connect(location: Location, **options: str) -> psycopg.Connection[tuple[Any, ...]]:
