@@ -29,8 +29,6 @@ NO_PRIVILEGE = (
     ER.PROCACCESS_DENIED_ERROR,
 )
 """The user may not do this."""
-NO_TLS = (CR.CR_SSL_CONNECTION_ERROR,)
-"""No agreement on TLS."""
 CROWDED = (ER.CON_COUNT_ERROR, ER.TOO_MANY_USER_CONNECTIONS, ER.OUT_OF_RESOURCES)
 """The server takes no more connections now."""
 LOCKED = (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK)
@@ -109,7 +107,8 @@ def connect(url: ServerUrl, **driver: Any) -> Connection:
         else:
             connection.connect()
     except pymysql.Error as error:
-        if isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        failed = isinstance(getattr(error, "original_exception", None), ssl.SSLError)
+        if failed or code_of(error) == CR.CR_SSL_CONNECTION_ERROR:
             raise TlsRefusedError from None
         raise
     if context is not None and not hasattr(connection._sock, "cipher"):  # noqa: SLF001

@@ -15,8 +15,6 @@ from synth_ops.mysql_server import TlsRefusedError, code_of
 from synth_ops.server_url import ServerUrl
 
 _WRITERS = {kind: writer for kind, writer in conversions.items() if isinstance(kind, type)}  # all comes as bytes
-_NO_TLS = "{label} can't be reached by TLS as the URL asks for it"
-_TLS_HINT = "check `ssl_mode` and `ssl_ca` in the URL, and whether the server speaks TLS"
 _UNREACHABLE_HINT = "check host, port and socket in the URL, and whether the server runs"
 _Known = tuple[Collection[int], str, str]
 _LASTING: tuple[_Known, ...] = (
@@ -35,7 +33,6 @@ _LASTING: tuple[_Known, ...] = (
         "the user may not read {what}",
         "grant it SELECT, or `exclude: true` in the recipe",
     ),
-    (mysql_server.NO_TLS, _NO_TLS, _TLS_HINT),
 )
 _PASSING: tuple[_Known, ...] = (
     (mysql_server.CROWDED, "{label} takes no more connections now", "try again later"),
@@ -86,7 +83,10 @@ def failure(label: str, error: Exception, table: str = "") -> SourceError:
         if code in codes and (table or codes != mysql_server.NO_PRIVILEGE):
             return SourceError(message.format(label=label, what=what), hint)
     if isinstance(error, TlsRefusedError):
-        return SourceError(_NO_TLS.format(label=label), _TLS_HINT)
+        return SourceError(
+            f"{label} can't be reached by TLS as the URL asks for it",
+            "check `ssl_mode` and `ssl_ca` in the URL, and whether the server speaks TLS",
+        )
     for codes, message, hint in _PASSING:
         if code in codes:
             return SourceUnavailableError(message.format(label=label, what=what), hint)
