@@ -179,6 +179,11 @@ class Table:
         return tuple(dict.fromkeys(candidates))
 
     @property
+    def determined(self) -> frozenset[str]:
+        """The columns that a rule determines from others, of the same row or another."""
+        return frozenset(rule.column for rule in self.rules if rule.relation is Relation.EQUALS)
+
+    @property
     def required(self) -> frozenset[str]:
         """The columns that may not hold NULL: those declared so and those of the primary key."""
         return frozenset(self.primary_key) | {column.name for column in self.columns if not column.nullable}

@@ -107,9 +107,13 @@ class _Finding:
                 yield from from_parent(self._connection, table, key, parent, data, schema=_SOURCE)
 
     def to_children(self, table: Table) -> Iterator[Rule]:
-        """Candidates; what a child takes over from this table is no news."""
+        """Candidates; what a child takes over from this table is no news.
+
+        Not by way of a reference that closes a cycle: who refers by that is known when this table's rows are done.
+        """
+        _, deferred = generation_order(self._metadata)
         for child, key in self._metadata.children(table.name):
-            if child.name == table.name or not self._tables[child.name].rows:
+            if child.name == table.name or (child.name, key) in deferred or not self._tables[child.name].rows:
                 continue
             carried = {rule.column for rule in self.kept[child.name] if rule.through == key.columns}
             for rule in from_children(self._connection, table, child, key, self._tables[table.name], schema=_SOURCE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -115,7 +116,8 @@ def tolerance_of(values: Floats) -> float:
     for decimals in range(_MOST_DECIMALS + 1):
         if np.allclose(known, np.round(known, decimals), rtol=1e-12, atol=1e-9):
             return WHOLE * 10.0**-decimals
-    return float(1e-9 * np.abs(known).max(initial=1.0))
+    largest = float(np.abs(known).max(initial=1.0))
+    return 10.0 ** (math.ceil(math.log10(largest)) - 9)  # of its order: the number itself is somebody's
 
 
 def to_floats(column: pa.ChunkedArray) -> Floats:

@@ -70,7 +70,13 @@ def available_workers() -> int:
     said = os.environ.get(WORKERS_VARIABLE, "")
     if said and not (said.isdecimal() and int(said)):
         raise RecipeError(f"{WORKERS_VARIABLE} is no number of processes", f"set {WORKERS_VARIABLE} to 1 or more")
-    return int(said) if said else min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+    return int(said) if said else min(_processors(), _MOST_WORKERS)
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system tells."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def draw_shards(job: ShardJob, count: int, workers: int, progress: ProgressListener) -> dict[str, TableData]:

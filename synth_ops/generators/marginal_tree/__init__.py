@@ -22,7 +22,7 @@ class MarginalTree:
         shard_cells: How large a shard may be, in rows by columns: what is drawn at a time, in about 40 bytes a cell.
     """
 
-    version = "1"
+    version = "2"
 
     def __init__(self, *, alpha: float = 5.0, shard_cells: int = 8_000_000) -> None:
         self._alpha, self._shard_cells = alpha, shard_cells

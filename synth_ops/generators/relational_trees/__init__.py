@@ -49,7 +49,7 @@ class RelationalTrees:
         RecipeError: There is no such privacy.
     """
 
-    version = "3"
+    version = "4"
 
     def __init__(
         self,

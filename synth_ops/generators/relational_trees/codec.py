@@ -321,8 +321,12 @@ def fit_number(column: pa.ChunkedArray, subjects: Subjects, k: int, *, ordered: 
         present = present & np.isfinite(values)
     rows = np.flatnonzero(present)
     known = values[rows]
-    step = 1 if continuous else _step(known)
-    low, high = _ranges(known, tuple(owners[rows] for owners in subjects), k, step)
+    owners = tuple(each[rows] for each in subjects)
+    inside = _between_ends(known, owners, k)
+    step = 1 if continuous else _step(known[inside])
+    low, high = _ranges(known[inside], tuple(each[inside] for each in owners), k, step, len(known))
+    if len(low) and not continuous and (low == high).all():
+        step = _step(low)
     return NumberCodec(
         low=low, high=high, scale=scale, step=step, continuous=continuous, specials=tuple(specials), ordered=ordered
     )
@@ -459,24 +463,33 @@ def support(
     return counts, shared
 
 
-def _ranges(
-    values: npt.NDArray[Any], subjects: Subjects, k: int, step: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The atoms and bins between the k-th subject at either end, in order of their middles."""
-    empty = values[:0]
+def _between_ends(values: npt.NDArray[Any], subjects: Subjects, k: int) -> npt.NDArray[np.bool_]:
+    """Which values lie between the k-th subject at either end; none where there are fewer subjects."""
     order = np.argsort(values, kind="stable")
     ordered, owners = values[order], tuple(each[order] for each in subjects)
     first = _kth_subject(owners, len(ordered), k)
     last = _kth_subject(tuple(each[::-1] for each in owners), len(ordered), k)
-    if first is None or last is None or ordered[first] > ordered[len(ordered) - 1 - last]:
-        return empty, empty
-    inner = (ordered >= ordered[first]) & (ordered <= ordered[len(ordered) - 1 - last])
-    distinct, inverse = np.unique(ordered[inner], return_inverse=True)
-    counts, shared = support(inverse, len(distinct), tuple(each[inner] for each in owners))
+    if first is None or last is None:
+        return np.zeros(len(values), dtype=bool)
+    inside: npt.NDArray[np.bool_] = (values >= ordered[first]) & (values <= ordered[len(ordered) - 1 - last])
+    return inside
+
+
+def _ranges(
+    values: npt.NDArray[Any], subjects: Subjects, k: int, step: int, rows: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Atoms and bins, in order of their middles.
+
+    Args:
+        values: Those between the ends that k subjects share.
+        rows: How many there are in all.
+    """
+    distinct, inverse = np.unique(values, return_inverse=True)
+    counts, shared = support(inverse, len(distinct), subjects)
     atom = shared >= k
-    if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * len(ordered):
+    if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * rows:
         return distinct[atom], distinct[atom]
-    atom &= counts >= len(ordered) * _ATOM_SHARE
+    atom &= counts >= rows * _ATOM_SHARE
     low, high = _bins(distinct[~atom], np.minimum(counts, shared)[~atom], k, step)
     low, high = np.concatenate([distinct[atom], low]), np.concatenate([distinct[atom], high])
     by_middle = np.lexsort((high, low / 2 + high / 2))

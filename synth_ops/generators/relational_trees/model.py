@@ -76,7 +76,7 @@ class ReferenceModel:
         group_of: For a lookup parent: the group of each of its rows; empty otherwise (then a variable of the parent).
         quota: Children per parent.
         null_share, broken_share: Of all child rows.
-        broken_values: How many distinct values the broken references have (clipped to those that k subjects share).
+        broken_values: How many distinct values the broken references have.
     """
 
     groups: int

@@ -34,6 +34,8 @@ def carry(drawing: TableDrawing, key: ForeignKey) -> None:
     parents = made.parents[made.number(key)]
     index, loose = pa.array(parents, mask=parents < 0), np.flatnonzero(parents < 0)
     for rule in carried(made.structure.table, key, parent.structure.table):
+        if rule.inputs[0] not in parent.columns:
+            continue  # a reference of the parent's that is filled when a cycle is closed
         maker, arrow_type = made.model.makers[rule.column], made.model.schema.field(rule.column).type
         values = cast(parent.columns[rule.inputs[0]].take(index), arrow_type)
         if rule.column in made.columns:
@@ -182,7 +184,7 @@ def _order(drawing: TableDrawing) -> None:
             return
         for number, (name, rows) in enumerate(again.items()):
             attempts = _ATTEMPT + attempt * len(rules) + number
-            redraw(drawing, np.flatnonzero(rows), [name], attempts, kept=_determined(made))
+            redraw(drawing, np.flatnonzero(rows), [name], attempts, kept=made.structure.table.determined)
     for _ in rules:
         moved = [_move(drawing, rule, movable) for rule in rules]
         if not any(moved):
@@ -192,11 +194,7 @@ def _order(drawing: TableDrawing) -> None:
 def _movable(made: Made) -> set[str]:
     keys = {name for key in made.structure.table.keys for name in key}
     learned = {name for name, maker in made.model.makers.items() if maker is Maker.LEARNED}
-    return learned - _determined(made) - keys - made.model.ranks.keys()
-
-
-def _determined(made: Made) -> set[str]:
-    return {rule.column for rule in made.structure.table.rules if rule.relation is Relation.EQUALS}
+    return learned - made.structure.table.determined - keys - made.model.ranks.keys()
 
 
 def _mover(rule: Rule, movable: set[str]) -> str | None:
@@ -248,7 +246,8 @@ def _bound(drawing: TableDrawing, rule: Rule) -> pa.Array | None:
     parents = made.parents.get(made.number(key))
     if parents is None or key in made.structure.self_references:
         return None
-    return drawing.parent(key).columns[name].take(pa.array(parents, mask=parents < 0))
+    bound = drawing.parent(key).columns.get(name)
+    return None if bound is None else bound.take(pa.array(parents, mask=parents < 0))
 
 
 def _comparable(values: pa.Array) -> pa.Array:

@@ -67,6 +67,7 @@ def _fresh_rows(drawing: TableDrawing, number: int, codes: Codes) -> tuple[Rows,
     if repeats is None or made.order is None:
         return rows, rows
     repeated = (repeats == 1) & (made.order.before >= 0) & (codes >= FIRST_GROUP)
+    repeated &= codes == codes[np.maximum(made.order.before, 0)]
     origin = np.where(repeated, made.order.before, rows)
     while (origin != origin[origin]).any():
         origin = origin[origin]

@@ -55,13 +55,7 @@ def number_within_parents(drawing: TableDrawing) -> None:
     for column, start in made.model.ranks.items():
         key = next(key for key in made.structure.table.keys if column in key and len(key) > 1)
         group, _ = identify([made.columns[name] for name in key if name != column])
-        order = np.argsort(group, kind="stable")
-        ordered = group[order]
-        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if made.rows else order
-        sizes = np.diff(np.concatenate([first, [made.rows]]))
-        ranks = np.empty(made.rows, np.int64)
-        ranks[order] = np.arange(made.rows) - np.repeat(first, sizes) + start
-        values = cast(pa.array(ranks), made.model.schema.field(column).type)
+        values = cast(pa.array(order_of(group).position + start), made.model.schema.field(column).type)
         made.columns[column] = values
         made.codes[column_name(column)] = made.model.codecs[column].encode(chunked(values))
 

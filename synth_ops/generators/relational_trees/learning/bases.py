@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from synth_ops.generators.relational_trees.bases import Base, since
 from synth_ops.generators.relational_trees.codec import fit_number
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
-from synth_ops.generators.relational_trees.references import match_rows
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import Column, Kind, Relation, Rule
 from synth_ops.sql import is_time
@@ -78,11 +77,10 @@ def _base_values(connection: duckdb.DuckDBPyConnection, learning: Learning, rule
     key = next(key for key in table.foreign_keys if key.columns == rule.through)
     if key != learning.structure.primary and key not in learning.structure.references:
         return None
-    child = read_columns(connection, table.name, key.columns)
-    *parent, base = read_columns(connection, key.parent, [*key.parent_columns, name])
+    base = read_columns(connection, key.parent, [name])[0]
     if learning.rows > _MOST_CHILDREN * len(base):
         return None
-    rows = match_rows(child, parent)
+    rows = learning.parents[learning.number(key)]
     return base.take(pa.array(rows, mask=rows < 0))
 
 

@@ -77,11 +77,12 @@ def find_differences(connection: duckdb.DuckDBPyConnection, tables: Mapping[str,
     by_middle = sorted(
         (each for each in times.values() if _is_date(each)), key=lambda each: _middle(each.units, each.known)
     )
-    exact = _ruled(learning, [each.column for each in by_middle])
+    exact = _ruled(learning, [each.column for each in by_middle]) | learning.structure.table.determined
     for number, each in enumerate(by_middle):
         if each.column == time or each.column in exact:
             continue
         bases = [other for other in by_middle[:number] if other.arrow_type == each.arrow_type]
+        bases = [other for other in bases if other.column not in learning.structure.table.determined]
         found.append(_best(learning, each, bases, Origin.ROW))
         if found[-1] is None:
             found.append(_best(learning, each, list(_aligned(anchors, each.arrow_type)), Origin.PARENT))
@@ -104,16 +105,16 @@ def _times(connection: duckdb.DuckDBPyConnection, learning: Learning) -> Iterato
 
 
 def _times_of(values: pa.ChunkedArray, wanted: pa.DataType, learning: Learning, name: str) -> _Times:
-    units, known = time_units(values, wanted)
-    null = values.is_null().to_numpy(zero_copy_only=False)
-    constants = _constants(units, known, learning, name)
+    own, known = time_units(values, values.type)
+    apart = known & np.isin(own, _constants(own, known, learning, name))
+    units, _ = time_units(values, wanted)
     return _Times(
         column=name,
         arrow_type=wanted,
         units=units,
-        null=null,
-        known=known & ~np.isin(units, constants),
-        constants=constants,
+        null=~known,
+        known=known & ~apart,
+        constants=tuple(np.unique(units[apart]).tolist()),
     )
 
 
@@ -250,7 +251,7 @@ def _keep(
         base = times[difference.base_column]
         if difference.base is Origin.BEFORE and learning.order is not None:
             base = base.take(learning.order.before, learning.order.before >= 0)
-    codes = difference.encode(own.units, ~(own.known | np.isin(own.units, own.constants)), base.units, base.known)
+    codes = difference.encode(own.units, own.null, base.units, base.known)
     if learning.order is not None and difference.base is Origin.ROW:
         followed = learning.order.position + 1 < learning.order.siblings
         apart = difference.is_constant(codes) & (codes >= 0)

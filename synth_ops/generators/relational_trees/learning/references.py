@@ -13,7 +13,6 @@ from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import fit_number, support, variable
 from synth_ops.generators.relational_trees.learning.context import visible
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
-from synth_ops.generators.relational_trees.learning.sequences import find_rank
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.learning.targets import learn_target
 from synth_ops.generators.relational_trees.model import Quota, ReferenceModel
@@ -41,14 +40,12 @@ _LONGEST_CODE = 6
 
 
 def match_parents(connection: duckdb.DuckDBPyConnection, learning: Learning) -> None:
-    """Find every row's parents, and the columns that number a parent's rows."""
+    """Find every row's parents."""
     table = learning.structure.table
     for number, key in enumerate(table.foreign_keys):
         child = read_columns(connection, table.name, key.columns)
         parent = read_columns(connection, key.parent, key.parent_columns)
         learning.parents[number] = match_rows(child, parent)
-    for unique in table.keys:
-        find_rank(connection, learning, unique)
 
 
 def learn_references(
@@ -117,7 +114,7 @@ def _depths(parent_of: Rows) -> tuple[Codes, int]:
 
 def _learn_quota(parent: Learning, child: str, number: int, parent_of: Rows, method: BlockMethod) -> Quota:
     counts = np.bincount(parent_of[parent_of >= 0], minlength=parent.rows)
-    codec = fit_number(pa.chunked_array([pa.array(counts)]), (), K_SUBJECTS)
+    codec = fit_number(pa.chunked_array([pa.array(counts)]), parent.subjects, K_SUBJECTS)
     codes = codec.encode(pa.chunked_array([pa.array(counts)]))
     inputs = {
         name: each for name, each in parent.variables.items() if name in visible(parent, role_name(child, number))

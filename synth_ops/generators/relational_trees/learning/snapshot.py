@@ -13,7 +13,7 @@ from synth_ops.generators.relational_trees.learning.columns import learn_columns
 from synth_ops.generators.relational_trees.learning.differences import find_differences
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.references import learn_references, match_parents
-from synth_ops.generators.relational_trees.learning.sequences import find_sequence
+from synth_ops.generators.relational_trees.learning.sequences import find_rank, find_sequence
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning
 from synth_ops.generators.relational_trees.learning.targets import learn_targets
 from synth_ops.generators.relational_trees.model import TableModel
@@ -37,9 +37,11 @@ def learn(snapshot: Snapshot, method: BlockMethod, progress: ProgressListener) -
             name = each.table.name
             progress(Progress(step="fit", item=f"{name}: columns", done=number, total=total))
             tables[name] = Learning(structure=each, rows=rows[name], schema=schemas[name], makers=dict(each.makers))
+            match_parents(connection, tables[name])
             learn_columns(connection, metadata, tables[name])
         for learning in tables.values():
-            match_parents(connection, learning)
+            for key in learning.structure.table.keys:
+                find_rank(connection, learning, key)
         for learning in tables.values():
             find_sequence(learning)
             find_differences(connection, tables, learning)

@@ -175,9 +175,12 @@ def _after_what_they_follow(learning: Learning, columns: Sequence[str]) -> list[
             follows[rule.column] = (*follows.get(rule.column, ()), *rule.inputs)
     ordered: dict[str, None] = {}
 
+    waiting: set[str] = set()
+
     def add(name: str) -> None:
+        waiting.add(name)  # what follows from itself by way of others stays where it is
         for other in follows.get(name, ()):
-            if other in columns and other not in ordered:
+            if other in columns and other not in ordered and other not in waiting:
                 add(other)
         ordered[name] = None
 
