@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -17,8 +16,7 @@ from synth_ops.checks.memorisation import AUDIT, HOLDOUT, TRAIN
 from synth_ops.checks.models import Answers, Predictor, boosted_trees, linear_model
 from synth_ops.checks.rows import Databases, Rows, open_databases
 from synth_ops.checks.statistics import area_under_curve, auc_noise
-from synth_ops.checks.views import failed
-from synth_ops.errors import refuse_interruption
+from synth_ops.checks.views import failed, measured
 from synth_ops.metadata import Table
 from synth_ops.ports import CheckContext, Threshold
 
@@ -68,17 +66,13 @@ class EfficacyCheck:
                         failed(check=_RATIO, subject=f"{name}.{c}", table=name, reason=reason) for c in columns
                     ]
                     continue
-                evidence += _table(databases, audit.metadata.table(name), columns, threshold)
+                table = audit.metadata.table(name)
+                evidence += measured(partial(_table, databases, table, columns, threshold), check=_RATIO, table=name)
         return evidence
 
 
 def _table(databases: Databases, table: Table, columns: Sequence[str], threshold: Threshold) -> Iterator[Evidence]:
-    try:
-        rows = databases.rows(table.name)
-    except duckdb.Error as error:
-        refuse_interruption(error)
-        yield failed(check=_RATIO, table=table.name, reason=type(error).__name__)
-        return
+    rows = databases.rows(table.name)
     for column in columns:
         subject = f"{table.name}.{column}"
         reason = _unfit(rows, column)
@@ -86,27 +80,29 @@ def _table(databases: Databases, table: Table, columns: Sequence[str], threshold
             yield failed(check=_RATIO, subject=subject, table=table.name, reason=reason)
             continue
         for model in ("LightGBM", "linear"):
-            started = time.perf_counter()
-            real, copied = (_score(rows, column, side, model) for side in (TRAIN, AUDIT))
-            if real.value < _WORTH_PREDICTING:
-                continue  # what real rows can't teach, a copy need not
-            ratio = max(copied.value, 0.0) / real.value
-            noise = math.sqrt(2) * real.noise / real.value
-            evidence = Evidence(
-                check=_RATIO,
-                subject=f"{subject}, {model}",
-                value=ratio,
-                n=len(rows.values[HOLDOUT]),
-                ci_low=ratio - 1.96 * noise,
-                ci_high=ratio + 1.96 * noise,
-                detail=f"on the other half: {copied.value:.3f} taught by the copy, {real.value:.3f} by real rows",
-                table=table.name,
-                basis=Basis.AUDIT,
-                reference=1.0,
-                seed=0,
-                seconds=time.perf_counter() - started,
-            )
-            yield from judged(evidence, threshold, noise=noise, laxest=0.0)
+            compared = partial(_compared, rows, column, model, subject, threshold)
+            yield from measured(compared, check=_RATIO, subject=f"{subject}, {model}", table=table.name)
+
+
+def _compared(rows: Rows, column: str, model: str, subject: str, threshold: Threshold) -> list[Evidence]:
+    real, copied = (_score(rows, column, side, model) for side in (TRAIN, AUDIT))
+    if real.value < _WORTH_PREDICTING:
+        return []  # what real rows can't teach, a copy need not
+    ratio = max(copied.value, 0.0) / real.value
+    noise = math.sqrt(2) * real.noise / real.value
+    evidence = Evidence(
+        check=_RATIO,
+        subject=f"{subject}, {model}",
+        value=ratio,
+        n=len(rows.values[HOLDOUT]),
+        ci_low=ratio - 1.96 * noise,
+        ci_high=ratio + 1.96 * noise,
+        detail=f"on the other half: {copied.value:.3f} taught by the copy, {real.value:.3f} by real rows",
+        basis=Basis.AUDIT,
+        reference=1.0,
+        seed=0,
+    )
+    return judged(evidence, threshold, noise=noise, laxest=0.0)
 
 
 def _unfit(rows: Rows, column: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from synth_ops import sql
 from synth_ops.artifacts import Evidence
@@ -50,27 +50,18 @@ class FidelityCheck:
             for table in views.metadata.tables:
                 if not context.snapshot.tables[table.name].rows:
                     continue
-                found = measured(
-                    lambda table=table: self._columns(views, table),  # type: ignore[misc]
-                    check=_MEAN_COLUMN,
-                    subject=table.name,
-                )
-                evidence.extend(replace(each, table=table.name) for each in found)
+                columns = partial(self._columns, views, table)
+                evidence += measured(columns, check=_MEAN_COLUMN, subject=table.name, table=table.name)
                 for key in table.foreign_keys:
-                    found = measured(
-                        lambda table=table, key=key: self._cardinality(views, table, key),  # type: ignore[misc]
-                        check=_CARDINALITY,
-                        subject=reference_name(table, key),
-                    )
-                    evidence.extend(replace(each, table=table.name) for each in found)
+                    children, name = partial(self._cardinality, views, table, key), reference_name(table, key)
+                    evidence += measured(children, check=_CARDINALITY, subject=name, table=table.name)
             limits = {**self.thresholds, **context.thresholds}
-            evidence.extend(measured(lambda: query_errors(views, limits), check=QUERY_ERROR, subject="all queries"))
+            evidence.extend(measured(partial(query_errors, views, limits), check=QUERY_ERROR, subject="all queries"))
             evidence.extend(own_query_errors(views, limits))
         evidence.extend(_separations(context, limits))
         return [replace(each, seed=context.seed) for each in evidence]
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
-        started = time.perf_counter()
         compared = compare(views, table)
         if not compared.columns:
             return []
@@ -89,8 +80,7 @@ class FidelityCheck:
         ]
         if pairs:
             evidence += _mean(_MEAN_PAIR, table.name, pairs, limit(context, defaults, _MEAN_PAIR))
-        seconds = (time.perf_counter() - started) / max(len(evidence), 1)
-        return [replace(each, seconds=seconds) for each in evidence]
+        return evidence
 
     def _cardinality(self, views: Views, table: Table, key: ForeignKey) -> list[Evidence]:
         source, copy = (_children(views, schema, table, key) for schema in (SOURCE, COPY))
@@ -114,11 +104,7 @@ def _separations(context: CheckContext, limits: Mapping[str, Threshold]) -> list
         context.snapshot.metadata, source=context.snapshot.tables, copy=context.copy.tables
     ) as databases:
         for name in tables:
-            evidence += measured(
-                lambda name=name: separation(databases, name, limits),  # type: ignore[misc]
-                check=SEPARATION,
-                subject=name,
-            )
+            evidence += measured(partial(separation, databases, name, limits), check=SEPARATION, table=name)
     return evidence
 
 

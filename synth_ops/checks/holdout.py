@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from functools import partial
 
-import duckdb
-
 from synth_ops.artifacts import Basis, Evidence, Severity
-from synth_ops.checks.inference import INFERENCE_LIMITS, attribute_inference, identity_disclosure
+from synth_ops.checks.inference import INFERENCE, INFERENCE_LIMITS, attribute_inference, identity_disclosure
 from synth_ops.checks.memorisation import (
     MEMORISATION_LIMITS,
     distance_shares,
@@ -19,12 +15,11 @@ from synth_ops.checks.memorisation import (
     views_of,
 )
 from synth_ops.checks.rows import Databases, open_databases
-from synth_ops.checks.views import failed
-from synth_ops.errors import refuse_interruption
+from synth_ops.checks.views import failed, measured
 from synth_ops.metadata import path_to
 from synth_ops.ports import Audit, CheckContext, Threshold
 
-_SUBJECTS = "privacy.holdout_subjects"
+_SUBJECTS, _MEMBERSHIP = "privacy.holdout_subjects", "privacy.membership_auc"
 HOLDOUT_LIMITS: Mapping[str, Threshold] = {**MEMORISATION_LIMITS, **INFERENCE_LIMITS}
 _FEWEST = 10
 """A side: of fewer, a copy of everybody looks no different from chance."""
@@ -38,39 +33,32 @@ def held_out(context: CheckContext, limits: Mapping[str, Threshold]) -> list[Evi
     evidence = [_enough(context, audit), *_undecided(context, audit)]
     if not audit.split:
         return evidence
+    evidence += _other_persons(context, audit)
     with open_databases(audit.metadata, train=audit.train, holdout=audit.holdout, audit=audit.copy) as databases:
         for root in audit.subjects:
-            evidence += _root(databases, audit, root, limits)
+            evidence += measured(partial(_root, databases, audit, root, limits), check=_SUBJECTS, table=root)
     return evidence
 
 
 def _root(databases: Databases, audit: Audit, root: str, limits: Mapping[str, Threshold]) -> Iterator[Evidence]:
-    try:
-        views = views_of(databases, audit, root)
-    except (duckdb.Error, KeyError) as error:
-        refuse_interruption(error)
-        yield failed(check=_SUBJECTS, table=root, reason=type(error).__name__)
-        return
+    views = views_of(databases, audit, root)
     members = audit.subjects[root]
     for view in views:
         shares, ratio = partial(distance_shares, view, members, limits), partial(neighbour_ratio, view, limits)
-        yield from _timed(shares, "privacy.dcr_share", view.table)
-        yield from _timed(ratio, "privacy.nndr_ratio", view.table)
+        yield from measured(shares, check="privacy.dcr_share", table=view.table)
+        yield from measured(ratio, check="privacy.nndr_ratio", table=view.table)
     if views:
-        yield from _timed(lambda: membership(views, root, limits), "privacy.membership_auc", root)
+        yield from measured(partial(membership, views, root, limits), check=_MEMBERSHIP, table=root)
+    else:
+        reason = "too few learned columns, or rows on a side, to know anybody by"
+        yield failed(check=_MEMBERSHIP, table=root, reason=reason, severity=Severity.WARNING)
     for name in audit.split:
         if path_to(audit.metadata, name, root) is not None:
             table = audit.metadata.table(name)
-            yield from _timed(
-                lambda table=table: list(attribute_inference(databases, table, root, limits)),  # type: ignore[misc]
-                "privacy.attribute_inference",
-                name,
-            )
-            yield from _timed(
-                lambda table=table: list(identity_disclosure(databases, table, limits)),  # type: ignore[misc]
-                "privacy.replicated_uniques",
-                name,
-            )
+            inferred = partial(attribute_inference, databases, table, root, limits)
+            yield from measured(inferred, check=INFERENCE, table=name)
+            disclosed = partial(identity_disclosure, databases, table, limits)
+            yield from measured(disclosed, check="privacy.replicated_uniques", table=name)
 
 
 def _enough(context: CheckContext, audit: Audit) -> Evidence:
@@ -99,6 +87,14 @@ def _enough(context: CheckContext, audit: Audit) -> Evidence:
     )
 
 
+def _other_persons(context: CheckContext, audit: Audit) -> Iterator[Evidence]:
+    """Persons who are on both sides, as their rows belong to others who are dealt out: nothing tells of them."""
+    for table in context.snapshot.metadata.tables:
+        if table.subject and table.rows and table.name not in audit.split:
+            reason = f"its rows are not held out, those of {', '.join(audit.subjects)} are"
+            yield failed(check=_MEMBERSHIP, table=table.name, reason=reason, severity=Severity.WARNING)
+
+
 def _undecided(context: CheckContext, audit: Audit) -> Iterator[Evidence]:
     """What the recipe calls sensitive in a table whose rows can't be held out: nobody can tell."""
     for table in context.snapshot.metadata.tables:
@@ -106,19 +102,8 @@ def _undecided(context: CheckContext, audit: Audit) -> Iterator[Evidence]:
             if column.sensitive and table.name not in audit.split:
                 reason = "its table's rows belong to nobody who could be held out"
                 yield failed(
-                    check="privacy.attribute_inference",
+                    check=INFERENCE,
                     subject=f"{table.name}.{column.name}",
                     table=table.name,
                     reason=reason,
                 )
-
-
-def _timed(measure: Callable[[], Sequence[Evidence]], check: str, table: str) -> list[Evidence]:
-    started = time.perf_counter()
-    try:
-        found = measure()
-    except (duckdb.Error, ValueError, KeyError) as error:  # the text may hold values: only the class is kept
-        refuse_interruption(error)
-        return [failed(check=check, table=table, reason=type(error).__name__)]
-    seconds = (time.perf_counter() - started) / max(len(found), 1)
-    return [replace(each, seconds=seconds) for each in found]

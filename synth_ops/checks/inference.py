@@ -8,23 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from synth_ops import sql
-from synth_ops.artifacts import Basis, Evidence
+from synth_ops.artifacts import Basis, Evidence, Severity
 from synth_ops.checks.limits import judged
 from synth_ops.checks.memorisation import AUDIT, HOLDOUT, TRAIN
 from synth_ops.checks.nearest import nearest
 from synth_ops.checks.rows import Databases, Rows
 from synth_ops.checks.statistics import Estimate, share_difference
-from synth_ops.checks.views import view_sql
-from synth_ops.metadata import Table
+from synth_ops.checks.views import failed, view_sql
+from synth_ops.metadata import Kind, Table
 from synth_ops.ports import Threshold
 
-_INFERENCE = "privacy.attribute_inference"
+INFERENCE = "privacy.attribute_inference"
 _REPLICATED, _DISCLOSED = "privacy.replicated_uniques", "privacy.disclosed_attributes"
 INFERENCE_LIMITS: Mapping[str, Threshold] = {
-    _INFERENCE: Threshold(warn=0.05, block=0.10),
+    INFERENCE: Threshold(warn=0.05, block=0.10),
     _REPLICATED: Threshold(warn=0.01, block=0.03),
     _DISCLOSED: Threshold(warn=0.01, block=0.03),
 }
+_MADE_UP = (Kind.TEXT, Kind.PII, Kind.MEDIA)
 _MOST_TARGETS = 4_000
 _NEAR = 0.025
 """A number counts as guessed within 2.5 % of the ranks on either side."""
@@ -37,25 +38,34 @@ def attribute_inference(
 
     The attacker knows the quasi-identifiers of the table or, where none is declared, all other columns. What can be
     guessed about others just as well is statistics, not a leak: (main - control) / (1 - control), as in Anonymeter
-    (Giomi et al., 2023).
+    (Giomi et al., 2023). A column that can't be guessed or measured so is told of, unless its values are made up.
     """
     rows = databases.rows(table.name, root)
     known = {column.name for column in table.columns if column.quasi_identifier}
     for column in table.columns:
-        if not column.sensitive or column.name not in rows.names:
+        if not column.sensitive or column.kind in _MADE_UP:
             continue
-        used = np.array([name != column.name and (not known or name in known) for name in rows.names])
-        if not used.any():
+        subject = f"{table.name}.{column.name}"
+        used = np.array([name != column.name and (not known or name in known) for name in rows.names], dtype=bool)
+        if column.name not in rows.names or not used.any():
+            reason = "no learned column tells of it" if column.name in rows.names else "it is not a learned column"
+            yield failed(check=INFERENCE, subject=subject, table=table.name, reason=reason, severity=Severity.WARNING)
             continue
         hits, totals = _guessed(rows, rows.names.index(column.name), used)
-        main, control = (hits[side] / max(totals[side], 1) for side in (TRAIN, HOLDOUT))
+        if not all(totals.values()):
+            reason = (
+                "one half of the subjects has no value of it" if any(totals.values()) else "nobody has a value of it"
+            )
+            severity = Severity.CRITICAL if any(totals.values()) else Severity.WARNING
+            yield failed(check=INFERENCE, subject=subject, table=table.name, reason=reason, severity=severity)
+            continue
+        main, control = (hits[side] / totals[side] for side in (TRAIN, HOLDOUT))
         difference = share_difference(hits[TRAIN], totals[TRAIN], hits[HOLDOUT], totals[HOLDOUT])
         scale = max(1 - control, 0.05)
         estimate = Estimate(value=difference.value / scale, noise=difference.noise / scale, n=difference.n)
         detail = f"guessed right from the most similar row: {main:.1%} of those learned from, {control:.1%} of others"
-        subject = f"{table.name}.{column.name}"
         yield from judged(
-            _evidence(_INFERENCE, table, subject, estimate, detail), limits[_INFERENCE], noise=estimate.noise
+            _evidence(INFERENCE, table, subject, estimate, detail), limits[INFERENCE], noise=estimate.noise
         )
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -72,11 +73,8 @@ class IntegrityCheck:
             if key.orphans is Orphans.KEEP:
                 threshold = limit(views.context, self.thresholds, _ORPHANS)
                 subject = reference_name(table, key)
-                yield from measured(
-                    lambda key=key, threshold=threshold: _kept_orphans(views, table, key, threshold),  # type: ignore[misc]
-                    check=_ORPHANS,
-                    subject=subject,
-                )
+                kept = partial(_kept_orphans, views, table, key, threshold)
+                yield from measured(kept, check=_ORPHANS, subject=subject)
         if table.unsupported_checks:
             yield Evidence(
                 check="integrity.check",

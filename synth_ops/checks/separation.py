@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from synth_ops.checks.limits import judged
 from synth_ops.checks.models import boosted_trees
 from synth_ops.checks.rows import Databases, Rows
 from synth_ops.checks.statistics import Z, area_under_curve, auc_noise
-from synth_ops.checks.views import COPY, SOURCE
+from synth_ops.checks.views import COPY, SOURCE, failed
 from synth_ops.ports import Threshold
 from synth_ops.sql import K_SUBJECTS
 
@@ -44,12 +43,14 @@ def separation(databases: Databases, table: str, limits: Mapping[str, Threshold]
 
 
 def _judged(check: str, table: str, everything: Rows, limits: Mapping[str, Threshold]) -> list[Evidence]:
-    started = time.perf_counter()
     rows = _without_rare_values(everything)
     few = len(np.unique(rows.subjects[SOURCE])) < _FEWEST_OWNERS  # too few to make folds of, and to learn from
     if few or not rows.names or min(len(matrix) for matrix in rows.values.values()) < _FEWEST_ROWS:
         return []
-    auc, groups, telltales = _apart(rows)
+    apart = _apart(rows)
+    if apart is None:
+        return [failed(check=check, table=table, reason="no fold holds rows of both sides")]
+    auc, groups, telltales = apart
     noise = auc_noise(auc, *groups)
     told = ", ".join(telltales)
     evidence = Evidence(
@@ -62,7 +63,6 @@ def _judged(check: str, table: str, everything: Rows, limits: Mapping[str, Thres
         detail=f"0.5: a classifier can't tell the copy from the source{'; it is told by ' + told if told else ''}",
         table=table,
         reference=0.5,
-        seconds=time.perf_counter() - started,
     )
     return judged(evidence, limits[check], noise=auc_noise(0.5, *groups), laxest=1.0)
 
@@ -89,8 +89,8 @@ def _without_rare_values(rows: Rows) -> Rows:
     return replace(rows, values=matrices).only(kept)
 
 
-def _apart(rows: Rows) -> tuple[float, tuple[int, int], list[str]]:
-    """The AUC, how many subjects either side has, and the columns that tell most."""
+def _apart(rows: Rows) -> tuple[float, tuple[int, int], list[str]] | None:
+    """The AUC, how many subjects either side has, and the columns that tell most; None where no fold can tell."""
     size = min(len(rows.values[schema]) for schema in (SOURCE, COPY))
     picked = [
         np.random.default_rng(number).permutation(len(rows.values[schema]))[:size]
@@ -115,5 +115,7 @@ def _apart(rows: Rows) -> tuple[float, tuple[int, int], list[str]]:
             scores = predict(inputs[asked])
             aucs.append(area_under_curve(scores[sides[asked] == 1], scores[sides[asked] == 0]))
             gains += gain
+    if not aucs:
+        return None
     best = np.argsort(-gains, kind="stable")[:_TOLD]
-    return float(np.mean(aucs)) if aucs else 0.5, counts, [rows.names[place] for place in best if gains[place] > 0]
+    return float(np.mean(aucs)), counts, [rows.names[place] for place in best if gains[place] > 0]

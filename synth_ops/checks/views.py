@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -123,13 +124,24 @@ def limit(context: CheckContext, defaults: Mapping[str, Threshold], name: str) -
     return context.thresholds.get(name, defaults[name])
 
 
-def measured(measure: Callable[[], Sequence[Evidence]], *, check: str, subject: str) -> Sequence[Evidence]:
-    """What `measure` finds; where it can't be measured, evidence that no limit lets pass."""
+def measured(
+    measure: Callable[[], Iterable[Evidence]], *, check: str, subject: str = "", table: str = ""
+) -> list[Evidence]:
+    """What `measure` finds, with its time and table; where it can't be measured, evidence that no limit lets pass.
+
+    Args:
+        measure: Says nothing of the time it took, or by each piece of evidence.
+        check, subject: What could not be measured, if so.
+        table: The table that it is about, where the evidence names none.
+    """
+    started = time.perf_counter()
     try:
-        return measure()
-    except (duckdb.Error, KeyError) as error:  # the text may hold values: only the class is kept
+        found = list(measure())
+    except (duckdb.Error, ArithmeticError, LookupError, ValueError) as error:  # only the class: texts may hold values
         refuse_interruption(error)
-        return [failed(check=check, subject=subject, reason=type(error).__name__)]
+        return [failed(check=check, subject=subject, table=table, reason=type(error).__name__)]
+    seconds = (time.perf_counter() - started) / max(len(found), 1)
+    return [replace(each, seconds=each.seconds or seconds, table=each.table or table) for each in found]
 
 
 def failed(

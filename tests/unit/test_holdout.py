@@ -15,6 +15,7 @@ from synth_ops.checks.efficacy import EfficacyCheck
 from synth_ops.checks.engine import judge
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
 from synth_ops.checks.rows import open_databases
+from synth_ops.checks.separation import SEPARATION_LIMITS, separation
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
 from synth_ops.ports import Audit, CheckContext
 from synth_ops.sql import connect, relation_sql
@@ -333,6 +334,78 @@ def test_a_plug_in_that_measures_nothing_a_number_blocks():
     nan = Evidence(check="odd.x", subject="t", value=float("nan"), n=0, maximum=1.0)
     context = CheckContext(snapshot=None, copy=None, thresholds={}, seed=0)
     assert blocked(evaluate("odd", Plugin(lambda: [nan]), context, timeout_s=5)) == {"odd.x"}
+
+
+def with_person(snapshot, halves, change, table):
+    """Snapshot and halves whose persons are described as `change` says, in the metadata alone."""
+    plan, sides = halves
+
+    def changed(metadata):
+        return Metadata(tables=tuple(change(each) if each.name == table else each for each in metadata.tables))
+
+    snapshot = dataclasses.replace(snapshot, metadata=changed(snapshot.metadata))
+    return snapshot, (dataclasses.replace(plan, metadata=changed(plan.metadata)), sides)
+
+
+def described(evidence, check):
+    return {(each.subject, each.severity, each.detail) for each in evidence if each.check == check}
+
+
+@pytest.mark.parametrize("empty", [("train",), ("holdout",), ("train", "holdout")])
+def test_a_sensitive_column_without_values_in_a_half_costs_no_other_measure(snapshot, halves, tmp_path, empty):
+    plan, sides = halves
+    emptied = {}
+    for side in empty:
+        people = read(getattr(sides, side)["person"])
+        nulls = people.set_column(5, "illness", pa.nulls(len(people), pa.string()))
+        person = write_table(tmp_path / side, "person", nulls.schema, nulls.to_batches())
+        emptied[side] = {**getattr(sides, side), "person": person}
+    halves = (plan, dataclasses.replace(sides, **emptied))
+    evidence = held_out(context_of(snapshot, halves, made_up(PEOPLE // 2, seed=7), tmp_path / "c"), HOLDOUT_LIMITS)
+    assert {each.check for each in evidence} == {"privacy.holdout_subjects", *HOLDOUT_LIMITS}
+    one = len(empty) == 1
+    reason = "one half of the subjects has no value of it" if one else "nobody has a value of it"
+    severity = Severity.CRITICAL if one else Severity.WARNING
+    told = ("person.illness", severity, f"could not be measured: {reason}")
+    assert told in described(evidence, "privacy.attribute_inference")
+    assert ("privacy.attribute_inference" in blocked(evidence)) == one
+
+
+def test_what_nobody_can_be_known_by_is_told_of_and_blocks_nothing(snapshot, halves, tmp_path):
+    hidden = {"height", "weight", "town", "smokes"}
+
+    def few(table):
+        columns = (
+            dataclasses.replace(each, kind=Kind.ID if each.name in hidden else each.kind, sensitive=each.name == "town")
+            for each in table.columns
+        )
+        return dataclasses.replace(table, columns=tuple(columns))
+
+    snapshot, (plan, sides) = with_person(snapshot, halves, few, "person")
+    doctors = dataclasses.replace(SHOP, name="doctor", subject=True, rows=900)
+    context = context_of(snapshot, (plan, sides), made_up(PEOPLE // 2, seed=7), tmp_path)
+    people = tuple(each for each in plan.metadata.tables if each.name != "visit")
+    audit = dataclasses.replace(context.audit, split=("person",), metadata=Metadata(tables=people))
+    source = dataclasses.replace(snapshot, metadata=Metadata(tables=(*snapshot.metadata.tables, doctors)))
+    evidence = held_out(dataclasses.replace(context, audit=audit, snapshot=source), HOLDOUT_LIMITS)
+    few_columns = "too few learned columns, or rows on a side, to know anybody by"
+    assert described(evidence, "privacy.membership_auc") == {
+        ("person", Severity.WARNING, f"could not be measured: {few_columns}"),
+        ("doctor", Severity.WARNING, "could not be measured: its rows are not held out, those of person are"),
+    }
+    told = ("person.town", Severity.WARNING, "could not be measured: it is not a learned column")
+    assert told in described(evidence, "privacy.attribute_inference")
+    assert blocked(evidence) == set()
+
+
+def test_rows_of_one_subject_alone_are_no_perfect_copy(snapshot, tmp_path):
+    visits = made_up(seed=7)["visit"]
+    visits = visits.set_column(1, "person", pa.array(np.full(len(visits), 4)))
+    copy = {**snapshot.tables, "visit": write_table(tmp_path, "visit", visits.schema, visits.to_batches())}
+    with open_databases(snapshot.metadata, source=snapshot.tables, copy=copy) as databases:
+        evidence = separation(databases, "visit", SEPARATION_LIMITS)
+    assert blocked(evidence) == {"fidelity.c2st_auc"}
+    assert [each.detail for each in evidence] == ["could not be measured: no fold holds rows of both sides"]
 
 
 HARD_NAMES = ("side", "h", "r", "place", "s", "k", "v", "n")
