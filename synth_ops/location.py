@@ -107,7 +107,7 @@ def parse_location(text: str, base: Path) -> Location:
     plugin = plugin_of(scheme)
     if plugin not in _FILE_SCHEMES:
         shown = _server_label(resolved)
-        label = _label_of_variables(f"{plugin}://", text) or shown
+        label = _server_label_of_variables(f"{plugin}://", text, resolved) or shown
         return Location(scheme=plugin, path=None, url=resolved, label=label)
     if not rest.startswith("/"):
         raise RecipeError(
@@ -177,17 +177,25 @@ def _refuse_scheme_without_slashes(text: str) -> None:
 
 def _file_location(scheme: str, path: Path, url: str, text: str) -> Location:
     plain = os.path.normpath(path)
-    written = "://" if "://" in url else ":///"
-    label = _label_of_variables(f"{scheme}{written}", text) or f"{scheme}:///{plain}"
+    label = f"{scheme}:///{plain}"
+    if _VARIABLE.search(text):
+        _, separator, rest = text.partition("://")
+        label = f"{scheme}{'://' if '://' in url else ':///'}{rest.partition('?')[0] if separator else text}"
     return Location(scheme=scheme, path=Path(plain), url=url, label=label)
 
 
-def _label_of_variables(start: str, text: str) -> str:
+def _server_label_of_variables(start: str, text: str, resolved: str) -> str:
     """What the user wrote, after `start`, without user, password and query; empty where no variable stands in it."""
     if not _VARIABLE.search(text):
         return ""
     rest = text.partition("://")[2] or text
-    return f"{start}{rest.rpartition('@')[2].partition('?')[0]}"
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    if "@" in path:  # part of a password, then
+        return f"{start}..."
+    shown = f"{authority.rpartition('@')[2]}{slash}{path}"
+    if resolved.count("?") > rest.count("?"):  # one is within a variable: what follows may be options
+        shown = "".join(match[0] for match in _VARIABLE.finditer(shown))
+    return f"{start}{shown}"
 
 
 def _guess_scheme(path: Path, text: str) -> str:
@@ -237,5 +245,7 @@ def _without_secrets(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:  # its text may hold the password
+        return f"{scheme}://..."
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # then so may what seems to be the host
         return f"{scheme}://..."
     return f"{scheme}://{parts.hostname or ''}{port}{parts.path}"

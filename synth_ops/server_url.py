@@ -9,6 +9,8 @@ from urllib.parse import unquote
 _SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _PORTS = {"postgresql": "5432", "mysql": "3306"}
 _SOCKET_OPTIONS = ("unix_socket", "socket")
+_LOGIN_OPTIONS = ("user", "password")
+_MISPLACED = "an @ stands behind the host"  # then what was taken for the host is a piece of the password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +38,14 @@ class ServerUrl:
     @property
     def label(self) -> str:
         """What may be shown: hosts, ports and database."""
+        database = self.database.replace("@", "%40")
         sockets = [host for host, _ in self.hosts if host.startswith("/")]
         if sockets:
             port = "".join(f"&port={port}" for _, port in self.hosts[:1] if port)
             option = "host" if self.scheme == "postgresql" else "unix_socket"
-            return f"{self.scheme}:///{self.database}?{option}={','.join(sockets)}{port}"
+            return f"{self.scheme}:///{database}?{option}={','.join(sockets)}{port}"
         hosts = ",".join(f"{_bracketed(host)}:{port}" if port else _bracketed(host) for host, port in self.hosts)
-        return f"{self.scheme}://{hosts}/{self.database}"
+        return f"{self.scheme}://{hosts}/{database}"
 
     @property
     def identity(self) -> str:
@@ -82,6 +85,8 @@ def parse_server_url(url: str) -> ServerUrl | None:
     credentials, _, places = authority.rpartition("@")
     user, _, password = credentials.partition(":")
     options = _options(query)
+    if "@" in database:
+        raise ValueError(_MISPLACED)
     hosts = _hosts(places)
     socket = next((options.pop(name) for name in _SOCKET_OPTIONS if plugin == "mysql" and name in options), None)
     if socket is not None:
@@ -125,6 +130,8 @@ def _options(query: str) -> dict[str, str]:
         name, separator, value = option.partition("=")
         if not separator:
             raise ValueError("an option has no value")
+        if "@" in name or ("@" in value and name not in _LOGIN_OPTIONS):
+            raise ValueError(_MISPLACED)
         options[unquote(name)] = unquote(value)
     return options
 

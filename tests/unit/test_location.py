@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import traceback
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 from unittest.mock import ANY
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synth_ops.errors import RecipeError
 from synth_ops.location import Location, compose_url, overlap, parse_location, resolve_variables
@@ -36,7 +41,9 @@ def test_relative_files(text, scheme, path, tmp_path):
     assert parse_location(location.label, tmp_path / "elsewhere").path == location.path
 
 
-@pytest.mark.parametrize("text", ["${STAGE}/a.duckdb", "duckdb:///${STAGE}/a.duckdb", "/${STAGE}/a.duckdb"])
+@pytest.mark.parametrize(
+    "text", ["${STAGE}/a.duckdb", "${STAGE}/a@b.duckdb", "duckdb:///${STAGE}/a.duckdb", "/${STAGE}/a.duckdb"]
+)
 def test_labels_with_variables_can_be_written_into_a_recipe(text, tmp_path, monkeypatch):
     monkeypatch.setenv("STAGE", "live")
     location = parse_location(text, tmp_path)
@@ -141,6 +148,9 @@ def test_secrets_are_never_shown(tmp_path, monkeypatch):
         "postgresql://bob:hunter2@db:hunter2/live",
         "postgresql://bob:hunter2/x@db/live",
         "postgresql://bob:hunter2?x@db/live",
+        "postgresql://bob:123/hunter2@db/live",
+        "postgresql://bob:123?hunter2=x@db/live",
+        "mysql://bob:123/hunter2@${PASSWORD}/live",
         "mysql://bob:${PASSWORD}@db:x/live",
     ],
 )
@@ -153,6 +163,33 @@ def test_malformed_urls_of_servers(text, tmp_path, monkeypatch):
     assert caught.value.__suppress_context__
 
 
+@given(
+    form=st.sampled_from(
+        [
+            "{scheme}://ada:{password}@db/shop",
+            "{scheme}://ada:{password}@${{HOST}}/shop",
+            "{scheme}://ada:${{PASSWORD}}@db/shop?password={password}@x",
+            "{scheme}://${{HOST}}/shop?password={password}@x",
+            "{scheme}://${{REST}}&password={password}@x",
+            "${{BASE}}&password={password}",
+        ]
+    ),
+    scheme=st.sampled_from(["postgresql", "mysql", "snowflake"]),
+    pieces=st.lists(st.sampled_from(["20241", "hunter2"]), min_size=1, max_size=4),
+    marks=st.lists(st.sampled_from("/?@#:&=,[]%$;"), min_size=3, max_size=3),
+)
+def test_no_password_is_ever_shown(form, scheme, pieces, marks):
+    password = pieces[0] + "".join(mark + piece for mark, piece in zip(marks, pieces[1:], strict=False))
+    known = {"HOST": "db", "PASSWORD": password, "REST": "db/shop?a=b", "BASE": f"{scheme}://db/shop?a=b"}
+    with mock.patch.dict(os.environ, known):
+        try:
+            location = parse_location(form.format(scheme=scheme, password=password), Path.cwd())
+            shown = f"{location!r} {location.label} {location.places} {location.identity}"
+        except RecipeError as error:
+            shown = "".join(traceback.format_exception(error))
+    assert not any(piece in shown for piece in pieces)
+
+
 class TestServerUrl:
     @pytest.mark.parametrize(
         ("url", "label"),
@@ -162,6 +199,7 @@ class TestServerUrl:
             ("postgres://ada:x@h/shop", "postgresql://h/shop"),
             ("postgresql://h:1,i:2/s%20hop", "postgresql://h:1,i:2/s hop"),
             ("postgresql://[2001:db8::1]:5433/shop", "postgresql://[2001:db8::1]:5433/shop"),
+            ("postgresql://a:b@h/s%40hop", "postgresql://h/s%40hop"),
             ("postgresql:///shop?host=/run/pg&port=5433", "postgresql:///shop?host=/run/pg&port=5433"),
             ("postgresql://%2Frun%2Fpg/shop", "postgresql:///shop?host=/run/pg"),
             ("postgresql://h/x?dbname=shop&host=a,b&port=1,2", "postgresql://a:1,b:2/shop"),
