@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -189,6 +190,8 @@ def _without_excluded_columns(reflected: Metadata, recipe: Recipe) -> tuple[Meta
             for key in table.foreign_keys
             if key not in references
         ]
+        computed = tuple(each for each in table.generated if not _mentions(each.expression, gone))
+        lost = gone | {each.name for each in table.generated if each not in computed}
         tables.append(
             dataclasses.replace(
                 table,
@@ -197,11 +200,17 @@ def _without_excluded_columns(reflected: Metadata, recipe: Recipe) -> tuple[Meta
                 uniques=tuple(key for key in table.uniques if gone.isdisjoint(key)),
                 foreign_keys=references,
                 checks=tuple(check for check in table.checks if gone.isdisjoint(check.columns)),
-                generated=tuple(each for each in table.generated if not any(name in each.expression for name in gone)),
-                indexes=tuple(each for each in table.indexes if not any(name in each.definition for name in gone)),
+                generated=computed,
+                indexes=tuple(each for each in table.indexes if not _mentions(each.definition, lost)),
             )
         )
     return dataclasses.replace(reflected, tables=tuple(tables)), warnings
+
+
+def _mentions(definition: str, names: set[str]) -> bool:
+    """Whether one of the names stands in a piece of SQL, as a whole word."""
+    spellings = {name.replace(mark, 2 * mark) for name in names for mark in ('"', "`")}
+    return any(re.search(rf"(?<![\w$]){re.escape(each)}(?![\w$])", definition) for each in spellings)
 
 
 def _complete_table(

@@ -14,6 +14,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from synth_ops.artifact_io import read_snapshot
 from synth_ops.errors import RecipeError, SourceError, SourceUnavailableError
 from synth_ops.location import parse_location
 from synth_ops.metadata import ForeignKey
@@ -542,3 +543,21 @@ class TestBadInput:
         with source(url).session() as session, pytest.raises(RecipeError) as caught:
             session.read(session.metadata().table("t"), "public.bad(a) > 0").read_all()
         assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_index_goes_with_its_own_column_alone(postgres_server, postgres_database, tmp_path):
+    postgres_server.execute(
+        'CREATE TABLE t (id integer, "a""b" integer, paid integer, next integer GENERATED ALWAYS AS (id + 1) STORED)',
+        "CREATE INDEX one ON t (paid)",
+        "CREATE INDEX two ON t ((id + 1))",
+        'CREATE INDEX three ON t ("a""b")',
+        "CREATE INDEX four ON t (next)",
+        database=postgres_database,
+    )
+    columns = {"id": {"exclude": True}, 'a"b': {"exclude": True}}
+    written = {"source": postgres_server.url(postgres_database), "target": "t", "tables": {"t": {"columns": columns}}}
+    recipe = parse_recipe(written).at(tmp_path)
+    store = open_store(recipe)
+    table = read_snapshot(store, run_step(recipe, "snapshot", store=store).ref).metadata.table("t")
+    assert [index.name for index in table.indexes] == ["one"]
+    assert table.generated == ()

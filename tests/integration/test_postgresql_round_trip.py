@@ -8,6 +8,7 @@ import yaml
 
 from synth_ops.artifact_io import read_snapshot
 from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.native import GeneratedColumn
 from synth_ops.recipe import parse_recipe
 from synth_ops.run import run_step
 from synth_ops.store import Store
@@ -175,3 +176,19 @@ def test_text_comes_as_it_is_whatever_the_client_s_encoding(marked, tmp_path, mo
     marked.target().publish(Metadata(tables=(table,)), data, copy_id="1", keep=1, progress=unheard)
     monkeypatch.delenv("PGCLIENTENCODING")
     assert marked.rows("SELECT said FROM words") == [("naïve café €",)]
+
+
+def test_generated_columns_of_another_dialect_are_left_out_by_name(marked, tmp_path, caplog):
+    twice = GeneratedColumn(name="twice", type="int(11)", position=1, expression="(`id` * 2)", stored=True, comment="x")
+    table = Table(
+        name="numbers",
+        path=("shop", "numbers"),
+        columns=(Column(name="id", type="INTEGER"),),
+        primary_key=("id",),
+        generated=(twice,),
+    )
+    data = {"numbers": write_table(tmp_path / "numbers", table, [(1,), (2,)])}
+    metadata = Metadata(tables=(table,), dialect="mysql")
+    marked.target().publish(metadata, data, copy_id="1", keep=1, progress=unheard)
+    assert marked.rows("SELECT * FROM numbers ORDER BY id") == [(1,), (2,)]
+    assert "not declared: twice" in caplog.text

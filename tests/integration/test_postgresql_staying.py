@@ -83,6 +83,12 @@ def test_fixtures_survive_with_their_keys_and_what_they_refer_to(with_admin, tmp
         assert with_admin.rows("SELECT count(*) FROM orgs o JOIN orgs p ON p.id = o.above WHERE o.id > 71") == [(5,)]
 
 
+def test_a_condition_may_end_with_a_comment(with_admin, tmp_path):
+    rules = PublishRules(fixtures={"users": Fixtures(where="login LIKE '%@test.example'  -- who can log in")})
+    publish(with_admin, tmp_path, 1, rules)
+    assert with_admin.rows("SELECT id FROM users WHERE login LIKE '%@test.example' ORDER BY id") == [(7,), (900,)]
+
+
 def test_a_natural_key_that_is_taken_stays_taken(with_admin, tmp_path):
     rules = PublishRules(fixtures={"plans": Fixtures(where="code = 'free'")})
     with_admin.execute("UPDATE plans SET price = 5 WHERE code = 'free'")

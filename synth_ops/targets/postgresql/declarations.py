@@ -48,11 +48,15 @@ def create(connection: Connection, metadata: Metadata, table: Table, built: Plac
     native = _usable_types(connection, metadata, table)
     parts = [_column_sql(table, column, native) for column in table.columns]
     virtual = connection.info.server_version >= _VIRTUAL_SINCE
-    for each in table.generated:
+    generated = table.generated if metadata.dialect == DIALECT else ()
+    for each in generated:
         kind = "STORED" if each.stored or not virtual else "VIRTUAL"
         part = f"{sql.quote(each.name)} {each.type} GENERATED ALWAYS AS {each.expression} {kind}"
         parts.insert(each.position, part)
     connection.execute(f"CREATE TABLE {place_sql(built)} ({', '.join(parts)})")
+    if len(generated) < len(table.generated):
+        names = ", ".join(each.name for each in table.generated)
+        logger.warning("table %s: generated columns of another dialect are not declared: %s", table.name, names)
     for column in table.columns if metadata.dialect == DIALECT else ():
         if column.default:
             attempt(
@@ -62,7 +66,7 @@ def create(connection: Connection, metadata: Metadata, table: Table, built: Plac
             )
     comments = {f"TABLE {place_sql(built)}": table.comment}
     comments |= {f"COLUMN {place_sql(built)}.{sql.quote(column.name)}": column.comment for column in table.columns}
-    comments |= {f"COLUMN {place_sql(built)}.{sql.quote(column.name)}": column.comment for column in table.generated}
+    comments |= {f"COLUMN {place_sql(built)}.{sql.quote(column.name)}": column.comment for column in generated}
     for what, text in comments.items():
         if text:
             connection.execute(f"COMMENT ON {what} IS {sql.literal(text)}")

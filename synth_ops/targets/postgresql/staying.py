@@ -145,7 +145,8 @@ def _choose(connection: Connection, plan: Plan, fixtures: Fixtures, number: int)
     place = ("pg_temp", f"synth_ops_stays_{number}")
     try:
         connection.execute(
-            f"CREATE TEMP TABLE {sql.quote(place[1])} AS SELECT * FROM {place_sql(plan.place)} WHERE ({fixtures.where})"
+            f"CREATE TEMP TABLE {sql.quote(place[1])} AS "
+            f"SELECT * FROM {place_sql(plan.place)}{sql.where_sql(fixtures.where)}"
         )
     except (errors.ProgrammingError, errors.DataError) as error:
         raise RecipeError(
