@@ -19,12 +19,14 @@ class Base:
         column: A column of the same row, or of the parent's.
         through: The columns of the foreign key to that parent.
         lowest, highest: What the time itself may be, in the type's own unit: what k subjects share at either end.
+        ends: Whether some rows have no such time (yet).
     """
 
     column: str
     through: tuple[str, ...] = ()
     lowest: int
     highest: int
+    ends: bool
 
     def to_json(self) -> dict[str, Any]:
         """Names, and ends that k subjects share."""
@@ -33,6 +35,7 @@ class Base:
             "through": list(self.through),
             "lowest": self.lowest,
             "highest": self.highest,
+            "ends": self.ends,
         }
 
     @classmethod
@@ -43,32 +46,30 @@ class Base:
 
 def since(values: pa.ChunkedArray, base: pa.ChunkedArray) -> pa.ChunkedArray:
     """How far values are from their base, as whole numbers of the type's own unit; NULL where either is."""
-    return pc.subtract(_as_integers(values), _as_integers(base))
+    return pc.subtract(as_integers(values), as_integers(base))
 
 
-def after(
-    distances: pa.Array, start: pa.Array, base: Base, step: int, generator: np.random.Generator, *, nullable: bool
-) -> pa.Array:
+def after(distances: pa.Array, start: pa.Array, base: Base, step: int, generator: np.random.Generator) -> pa.Array:
     """The inverse of `since`: values of the start's type.
 
     What would leave the range of the time itself lies anywhere between the start and the end of that range; where it
-    would start after that, there is no end yet.
+    would start after that, there is no such time yet, or else it is the last of the range.
 
     Args:
         step: What all distances are multiples of.
-        nullable: Whether there may be none.
     """
     known = pc.and_(distances.is_valid(), start.is_valid()).to_numpy(zero_copy_only=False)
-    begun = pc.fill_null(_as_integers(start), 0).to_numpy(zero_copy_only=False)
+    begun = pc.fill_null(as_integers(start), 0).to_numpy(zero_copy_only=False)
     moved = begun + pc.fill_null(distances.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     room = np.maximum(base.highest - begun, 0)
     steps = room // step
     inside = begun + np.minimum((generator.random(len(moved)) * (steps + 1.0)).astype(np.int64), steps) * step
     moved = np.maximum(np.where(moved > base.highest, inside, moved), base.lowest)
-    late = begun > base.highest if nullable else np.zeros(len(begun), dtype=bool)
-    values = pa.array(moved, mask=~known | late)
+    late = begun > base.highest
+    values = pa.array(np.minimum(moved, base.highest), mask=~known | (late & base.ends))
     return values.cast(pa.int32()).cast(start.type) if pa.types.is_date32(start.type) else values.cast(start.type)
 
 
-def _as_integers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def as_integers(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Times in the type's own unit."""
     return (values.cast(pa.int32()) if pa.types.is_date32(values.type) else values).cast(pa.int64())

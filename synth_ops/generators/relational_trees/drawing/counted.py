@@ -38,9 +38,9 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         made.codes[difference.name][chosen] = codes
         units = difference.decode(codes, bases, generator)
         low, high = difference.range_of(codec)
-        room = _following(drawing, chosen) * codec.step if column in touching else 0
-        apart = difference.is_constant(codes)
-        latest = np.maximum(high - room, np.minimum(units, bases))  # never before what it is counted from
+        apart, latest = difference.is_constant(codes), np.full(len(units), high)
+        if column in touching:  # a period that ended before it began would tear it from the next one
+            latest = np.maximum(high - _following(drawing, chosen) * codec.step, np.minimum(units, bases))
         units = np.where(apart, units, np.maximum(np.minimum(units, latest), low))
         made.units[column][chosen] = units
         values = codec.from_units(units, (codes > 0).astype(np.int32), made.model.schema.field(column).type)

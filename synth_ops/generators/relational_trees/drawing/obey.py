@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
+from synth_ops.generators.relational_trees.bases import as_integers
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, to_floats_or_integers
 from synth_ops.generators.relational_trees.drawing.checks import breaking_rows
 from synth_ops.generators.relational_trees.drawing.parents import group_codes, see_through
 from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
@@ -218,8 +219,23 @@ def _move(drawing: TableDrawing, rule: Rule, movable: set[str]) -> bool:
         return False
     source, up = (bound, True) if name == rule.column else (made.columns[rule.column], False)
     replacement = _nearest(source.take(pa.array(rows)), made.columns[name].type, up=up)
-    _set(made, name, put(made.columns[name], rows, replacement))
-    return True
+    inside = np.flatnonzero(_in_range(made, name, replacement))
+    _set(made, name, put(made.columns[name], rows[inside], replacement.take(pa.array(inside))))
+    return bool(len(inside))
+
+
+def _in_range(made: Made, column: str, values: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which values lie where k subjects of the source have some: a rule is no reason to leave that."""
+    codec, base = made.model.codecs[column], made.model.bases.get(column)
+    if base is not None:
+        units, low, high = as_integers(values).to_numpy(zero_copy_only=False), base.lowest, base.highest
+    elif isinstance(codec, NumberCodec) and len(codec.low):
+        units, _ = to_floats_or_integers(chunked(values), codec.scale, continuous=codec.continuous)
+        low, high = codec.low.min(), codec.high.max()
+    else:
+        return np.ones(len(values), dtype=bool)
+    inside: npt.NDArray[np.bool_] = (units >= low) & (units <= high)
+    return inside
 
 
 def _nearest(values: pa.Array, arrow_type: pa.DataType, *, up: bool) -> pa.Array:

@@ -49,8 +49,7 @@ def _values(drawing: TableDrawing, column: str, codes: Codes, generator: np.rand
         distances = decode(drawing.made.model, column, codes, generator, pa.int64())
         step = getattr(drawing.made.model.codecs[column], "step", 1)
         start = drawing.base_values(base).take(pa.array(rows))
-        nullable = column not in drawing.made.structure.table.required
-        return after(distances, start, base, step, generator, nullable=nullable)
+        return after(distances, start, base, step, generator)
     codec, arrow_type = drawing.made.model.codecs[column], drawing.made.model.schema.field(column).type
     if isinstance(codec, PseudonymCodec):
         pseudonyms = drawing.sampling.pseudonyms

@@ -65,6 +65,7 @@ def choose_base(
         through=nearest[1].through,
         lowest=int(own.low.min()),
         highest=int(own.high.max()),
+        ends=values.null_count > 0,
     )
     return nearest[2]
 
