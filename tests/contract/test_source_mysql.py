@@ -291,6 +291,8 @@ class TestPrivileges:
             ("ALL ON {}.*", "has all privileges on the database"),
             ("UPDATE (a) ON {}.t", "may update on the database"),
             ("DROP ON *.*", "may drop on everything"),
+            ("ALL ON `te%`.*", "has all privileges on the database"),
+            ("DELETE ON `TEST__%`.*", "may delete on the database"),
         ],
     )
     def test_whatever_more_is_told(self, reader, mariadb_server, mariadb_database, grant, words, tmp_path):
@@ -298,6 +300,18 @@ class TestPrivileges:
         assert self.may_write(reader) == words
         recipe = parse_recipe({"source": reader, "target": "t.duckdb", "require_read_only": True}).at(tmp_path)
         assert words in str(failure(lambda: run_step(recipe, "snapshot", store=open_store(recipe))))
+
+    @pytest.mark.parametrize("grant", ["ALL ON `te\\_%`.*", "ALL ON `other`.*", "INSERT ON `a.{}`.*"])
+    def test_grants_on_other_databases_are_none(self, reader, mariadb_server, mariadb_database, grant):
+        mariadb_server.execute(f"GRANT {grant.format(mariadb_database)} TO ada@localhost")
+        assert self.may_write(reader) == ""
+
+    def test_a_name_with_a_dot(self, reader, mariadb_server):
+        mariadb_server.execute("CREATE DATABASE `a.b`", "GRANT SELECT, INSERT ON `a.b`.* TO ada@localhost")
+        try:
+            assert self.may_write(mariadb_server.url("a.b", "ada", "right")) == "may insert on the database"
+        finally:
+            mariadb_server.execute("DROP DATABASE `a.b`")
 
     def test_identity(self, reader, mariadb_server, mariadb_database):
         assert source(reader).identity() == source(mariadb_server.url(mariadb_database)).identity()

@@ -49,6 +49,11 @@ _HARMLESS = {
     "USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "REPLICATION SLAVE",
     "LOCK TABLES", "BINLOG MONITOR", "SLAVE MONITOR", "REPLICA MONITOR", "SHOW CREATE ROUTINE",
 }  # fmt: skip
+_GRANT = re.compile(
+    r"GRANT (.+?) ON (?:TABLE |FUNCTION |PROCEDURE |PACKAGE |PACKAGE BODY )?"
+    r"(\*|`(?:[^`]|``)*`)\.(\*|`(?:[^`]|``)*`) TO ",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,21 +155,40 @@ def read_catalogue(connection: pymysql.Connection[Any], database: str, *, mariad
 
 def write_privilege(connection: pymysql.Connection[Any], database: str) -> str:
     """What the user could write, in words; empty when its grants prove that it can write nothing there."""
-    grants = [str(line) for (line,) in rows(connection, "SHOW GRANTS")]
-    for grant in grants:
-        found = re.match(r"GRANT (.+?) ON (?:TABLE |FUNCTION |PROCEDURE )?(\S+) TO ", grant)
+    for (grant,) in rows(connection, "SHOW GRANTS"):
+        found = _GRANT.match(grant)
         if not found:
-            if not re.match(r"(SET DEFAULT ROLE|GRANT PROXY)", grant):
+            if not re.match(r"(SET DEFAULT ROLE|GRANT PROXY|REVOKE)", grant):
                 return "has a role whose privileges were not looked into"
             continue
-        scope = found[2].partition(".")[0].strip("`").replace("\\_", "_").replace("\\%", "%")
         privileges = {each.strip() for each in re.sub(r"\([^)]*\)", "", found[1]).upper().split(",")}
-        if scope in ("*", database, "") or not database:
-            more = sorted(privileges - _HARMLESS)
-            if more:
-                verb = "has all privileges" if "ALL PRIVILEGES" in more else f"may {more[0].lower()}"
-                return f"{verb} on {'everything' if scope == '*' else 'the database'}"
+        more = sorted(privileges - _HARMLESS)
+        if more and _covers(found[2], database, pattern=found[3] == "*"):
+            verb = "has all privileges" if "ALL PRIVILEGES" in more else f"may {more[0].lower()}"
+            return f"{verb} on {'everything' if found[2] == '*' else 'the database'}"
     return ""
+
+
+def _covers(scope: str, database: str, *, pattern: bool) -> bool:
+    r"""Whether a grant's scope holds a database; letters of either case are the same, as they are on some servers.
+
+    >>> _covers("`sh%`", "shop", pattern=True), _covers("`my_shop`", "my.shop", pattern=True)
+    (True, True)
+    >>> _covers(r"`my\_shop`", "my.shop", pattern=True), _covers("`my_shop`", "my.shop", pattern=False)
+    (False, False)
+
+    Args:
+        scope: `*`, or a name in its quotes.
+        database: Empty for all of the server's.
+        pattern: Whether `%` and `_` stand for others, as they do in a grant on all tables of a database.
+    """
+    if scope == "*" or not database:
+        return True
+    name = scope[1:-1].replace("``", "`")
+    words = {"%": ".*", "_": "."} if pattern else {}
+    parts = re.findall(r"\\[%_\\]|.", name, re.DOTALL)
+    meant = "".join(words.get(part, re.escape(part[1:] if len(part) > 1 else part)) for part in parts)
+    return bool(re.fullmatch(meant, database, re.IGNORECASE | re.DOTALL))
 
 
 def _indexes(found: Sequence[tuple[Any, ...]]) -> Mapping[Path, list[CatalogueIndex]]:

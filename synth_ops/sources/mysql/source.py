@@ -13,7 +13,7 @@ import pymysql.cursors
 from synth_ops.errors import SourceError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
-from synth_ops.mysql_server import TlsRefusedError, rows, server_identity, server_url
+from synth_ops.mysql_server import NO_PRIVILEGE, TlsRefusedError, code_of, rows, server_identity, server_url
 from synth_ops.server_url import ServerUrl
 from synth_ops.sources.arrow_stream import stream
 from synth_ops.sources.conditions import not_evaluated
@@ -136,7 +136,7 @@ class MySQLSession:
         schema = arrow_schema(table.columns)
 
         def told(error: Exception) -> SynthOpsError:
-            code = error.args[0] if isinstance(error, pymysql.Error) and error.args else 0
+            code = code_of(error)
             known = failure(self._label, error, table.name)
             if where and code in NOT_A_CONDITION and f"error {code}" in str(known):
                 return not_evaluated(table, "MySQL", f"error {code}")
@@ -178,7 +178,7 @@ class MySQLSession:
         try:
             (found,) = rows(self._connection, f"SELECT {measures} FROM {_relation((table.schema, table.name))}")
         except pymysql.err.OperationalError as error:
-            if "denied" in str(error):  # told when the table is read, if it is
+            if code_of(error) in NO_PRIVILEGE:  # told when the table is read, if it is
                 return {}
             raise
         return {column.name: _seen(column, bool(int(value))) for column, value in zip(columns, found, strict=True)}
