@@ -189,8 +189,9 @@ def _server_label_of_variables(start: str, text: str, resolved: str) -> str:
     if not _VARIABLE.search(text):
         return ""
     rest = text.partition("://")[2] or text
-    authority, slash, path = rest.partition("?")[0].partition("/")
-    if "@" in path:  # part of a password, then
+    address, _, query = rest.partition("?")
+    authority, slash, path = address.partition("/")
+    if "@" in f"{path}{query}":  # then a password may begin before it
         return f"{start}..."
     shown = f"{authority.rpartition('@')[2]}{slash}{path}"
     if resolved.count("?") > rest.count("?"):  # one is within a variable: what follows may be options

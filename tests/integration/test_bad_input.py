@@ -400,7 +400,7 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("needs the right to mount a file system")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)  # a failure's traceback may still hold a file open
 
 
 def test_a_full_disk_under_the_store(shop, refused, small_disk):

@@ -95,10 +95,17 @@ def test_the_environment_says_how_many_workers(monkeypatch):
         available_workers()
 
 
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "synth_ops.steps.shard_worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # dead, if maybe not yet buried
+        return False
+
+
 def workers_of(process: psutil.Process, count: int = 2) -> list[psutil.Process]:
     """The processes that draw for another one, once they are there."""
     for _ in range(1200):
-        found = [each for each in process.children(recursive=True) if "synth_ops.steps.shard_worker" in each.cmdline()]
+        found = [each for each in process.children(recursive=True) if is_worker(each)]
         if len(found) == count:
             return found
         time.sleep(0.05)
@@ -133,4 +140,4 @@ def test_a_worker_that_dies_is_told(recipe, model):
             progress=KillOne(),
             workers=2,
         )
-    assert not [each for each in psutil.Process().children() if "synth_ops.steps.shard_worker" in each.cmdline()]
+    assert not [each for each in psutil.Process().children() if is_worker(each)]
