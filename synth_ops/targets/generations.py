@@ -33,7 +33,7 @@ from synth_ops.location import Location
 from synth_ops.metadata import Metadata
 from synth_ops.ports import Capability, ProgressListener
 from synth_ops.targets.constraints import verify
-from synth_ops.targets.publication import Published, Tick, ticks, worth_keeping
+from synth_ops.targets.publication import Published, Tick, ticks, tidying, worth_keeping
 
 _LOCK_WAIT_S = 2.0
 _MOST_LINKS = 40
@@ -119,7 +119,8 @@ class FileTarget:
             self._medium.build(candidate, metadata, tables, published, tick)
             tick("staged")
             self._swap(candidate, live, tick)
-            self._forget_all_but(keep, published)
+            with tidying(self._label, OSError):
+                self._forget_all_but(keep, published)
             tick("old generations removed")
         return published.generation(live=True)
 
@@ -219,7 +220,8 @@ class FileTarget:
                 try:
                     yield
                 finally:
-                    self._collect()
+                    with tidying(self._label, OSError):
+                        self._collect()
 
     @contextlib.contextmanager
     def _file_errors(self) -> Iterator[None]:

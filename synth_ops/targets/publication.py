@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from synth_ops.artifacts import Generation
-from synth_ops.errors import PublishRefusedError
+from synth_ops.errors import PublishRefusedError, SynthOpsError
 from synth_ops.ports import Progress, ProgressListener
+
+logger = logging.getLogger(__name__)
 
 _PRODUCTION = frozenset({"live", "prd", "prod", "production"})
 
@@ -103,6 +107,20 @@ def worth_keeping(keep: int, live: Published, known: Mapping[int, Published]) ->
         step = known.get(step.previous)
     others = sorted(known.keys() - set(way_back), reverse=True)
     return set([*way_back, *others][:keep])
+
+
+@contextlib.contextmanager
+def tidying(label: str, *errors: type[Exception]) -> Iterator[None]:
+    """Clean up after what counts, which a failure to do so neither undoes nor hides: the next run tries again.
+
+    Args:
+        errors: What else but our own may be raised within.
+    """
+    known: tuple[type[Exception], ...] = (SynthOpsError, *errors)
+    try:
+        yield
+    except known as error:
+        logger.warning("%s: what is left over stays until the next run (%s)", label, type(error).__name__)
 
 
 def ticks(progress: ProgressListener, total: int) -> Tick:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from synth_ops.recipe import parse_recipe
 from synth_ops.run import open_target, run_step
 from synth_ops.store import Store
 from synth_ops.targets.constraints import enforceable_foreign_keys
+from synth_ops.targets.mysql import history
 from synth_ops.targets.mysql.target import MySQLTarget
 from synth_ops.testing.contracts import MARKED, marked, unheard
 from synth_ops.testing.warehouses import write_table
@@ -90,8 +92,64 @@ def test_a_publisher_killed_at_any_tick_leaves_old_or_new(database, tmp_path):
     assert outcomes == {False, True}
     publish(database, tmp_path, number + 1)
     kept = {each.number for each in database.target().generations()}
-    homes = {name for (name,) in database.rows("SHOW TABLES LIKE 'synth\\_ops\\__\\_%'")}
-    assert {int(home.split("_")[2]) for home in homes if home[10].isdigit()} <= kept
+    names = [name for (name,) in database.rows("SHOW TABLES")]
+    homes = {int(home[1]) for name in names if (home := re.fullmatch(r"synth_ops_(\d+)_\d+", name))}
+    assert homes
+    assert homes <= kept
+
+
+def sessions_of(database):
+    query = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+    return [number for (number,) in database.rows(query)]
+
+
+def test_what_fails_after_the_swap_does_not_undo_it(database, tmp_path, caplog):
+    publish(database, tmp_path, 1)
+
+    def lose(progress):
+        if progress.item == "swapped":
+            database.rows(*(f"KILL {number}" for number in sessions_of(database)), "SELECT 1")
+
+    assert publish(database, tmp_path, 2, lose).number == 2
+    assert live_mark(database) == 2
+    assert "stays until the next run" in caplog.text
+    assert publish(database, tmp_path, 3).number == 3
+
+
+def test_a_dead_run_does_not_count_after_a_rollback(database, tmp_path):
+    for number in (1, 2):
+        publish(database, tmp_path, number)
+    database.rows("INSERT INTO synth_ops_generation SELECT 3, '3', published_at, 2, tables, homes, 3 "
+                  "FROM synth_ops_generation WHERE number = 2")  # fmt: skip
+    assert database.target().rollback().number == 1
+    assert [each.number for each in database.target().generations()] == [1, 2]
+
+
+def test_who_reads_one_old_generation_keeps_that_one_alone(database, tmp_path):
+    for number in (1, 2):
+        publish(database, tmp_path, number)
+    with contextlib.closing(database.server.connect(database.name)) as connection, connection.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM synth_ops_1_1")
+        for number in (3, 4):
+            publish(database, tmp_path, number)
+    found = {name.split("_")[2] for (name,) in database.rows("SHOW TABLES") if name.startswith("synth_ops_")}
+    assert found == {"1", "3", "environment", "generation", "live"}
+    publish(database, tmp_path, 5)
+    assert not database.rows("SHOW TABLES LIKE 'synth\\_ops\\_1\\_%'")
+
+
+def test_a_lost_swap_is_resolved_when_the_server_has_done_with_it(database, tmp_path):
+    publish(database, tmp_path, 1)
+    with contextlib.closing(database.server.connect(database.name)) as lost:
+        before = history.read(lost, "")
+        with history.publishing(lost, database.name, ""):
+            asked = threading.Thread(target=database.target()._resolve, args=(before, before.live, pymysql.Error()))
+            asked.start()
+            asked.join(0.5)
+            assert asked.is_alive()
+            database.rows("RENAME TABLE synth_ops_live_1_1 TO synth_ops_live_2_1")
+        asked.join()  # an exception in the thread is an error of the test
 
 
 def test_no_statement_meets_two_generations(database, tmp_path):

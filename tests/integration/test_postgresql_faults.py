@@ -116,6 +116,20 @@ def test_a_commit_lost_in_the_network_is_resolved(marked, tmp_path, lost):
     assert homes == [("synth_ops_2_1",), ("synth_ops_3_1",)]
 
 
+def test_what_fails_after_the_swap_does_not_undo_it(marked, tmp_path, caplog):
+    publish(marked.target(), tmp_path, 1)
+
+    def lose(point):
+        if point == "swapped":
+            marked.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+
+    assert publish(marked.target(at=lose), tmp_path, 2).number == 2
+    assert live_mark(marked) == 2
+    assert "stays until the next run" in caplog.text
+    assert publish(marked.target(), tmp_path, 3).number == 3
+
+
 def test_a_pooler_in_transaction_mode_is_refused(marked, tmp_path):
     publish(marked.target(), tmp_path, 1)
     link = Link(marked.server, pool=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,19 +114,22 @@ def forget(connection: Connection, stored: Stored) -> None:
 
 
 @contextlib.contextmanager
-def publishing(connection: Connection, database: str, label: str) -> Iterator[None]:
+def publishing(connection: Connection, database: str, label: str, *, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
     """Be the only publisher; a session's lock, which the server frees when its client dies.
+
+    Args:
+        wait_s: How long another one may still be at work.
 
     Raises:
         TargetUnavailableError: Another one is at work.
     """
     name = f"synth_ops:{database}"[-64:]
-    if rows(connection, "SELECT GET_LOCK(%s, %s)", (name, _LOCK_WAIT_S)) != [(1,)]:
+    if rows(connection, "SELECT GET_LOCK(%s, %s)", (name, wait_s)) != [(1,)]:
         raise TargetUnavailableError(f"another run is publishing to {label}", "try again when it is done")
     try:
         yield
     finally:
-        if connection.open:
+        with contextlib.suppress(pymysql.Error):  # a session that is gone has none
             rows(connection, "SELECT RELEASE_LOCK(%s)", (name,))
 
 
@@ -135,19 +139,19 @@ def collect(connection: Connection, label: str, unwanted: Sequence[int] = ()) ->
     rows(connection, "DELETE FROM synth_ops_generation WHERE swap > %s", (history.swap,))
     kept = {number: each for number, each in history.generations.items() if number not in unwanted}
     known = {home for each in kept.values() for home in each.homes.values()}
-    garbage = sorted(name for name in names(connection) if _HOME.fullmatch(name) and name not in known)
-    busy = set() if _drop(connection, garbage) else {int(_HOME.fullmatch(name)[1]) for name in garbage}  # type: ignore[index]
+    garbage: dict[int, list[str]] = defaultdict(list)
+    for name in sorted(names(connection) - known):
+        if home := _HOME.fullmatch(name):
+            garbage[int(home[1])].append(name)
+    busy = {number for number, homes in garbage.items() if not _drop(connection, homes)}
     for number in sorted(set(unwanted) - busy):
         rows(connection, "DELETE FROM synth_ops_generation WHERE number = %s", (number,))
 
 
 def _drop(connection: Connection, tables: Sequence[str]) -> bool:
-    """All at once, as they refer to one another, and without waiting for readers."""
-    if not tables:
-        return True
+    """One generation at once, as its tables refer to one another; who reads one of them is hardly waited for."""
     try:
         rows(connection, "SET SESSION foreign_key_checks = 0")
-        rows(connection, "SET SESSION lock_wait_timeout = 0")
         rows(connection, f"DROP TABLE {sql.columns_sql(tables)}")
     except pymysql.Error as error:
         if code_of(error) not in (*LOCKED, *GONE):
@@ -156,5 +160,4 @@ def _drop(connection: Connection, tables: Sequence[str]) -> bool:
     finally:
         if connection.open:
             rows(connection, "SET SESSION foreign_key_checks = 1")
-            rows(connection, "SET SESSION lock_wait_timeout = 1")
     return True

@@ -24,7 +24,7 @@ from synth_ops.targets.constraints import refuse_colliding_names, verify
 from synth_ops.targets.mysql import history, schema
 from synth_ops.targets.mysql.connection import GONE, connected, explained
 from synth_ops.targets.mysql.history import History, Stored
-from synth_ops.targets.publication import Published, Tick, refuse_production, ticks, worth_keeping
+from synth_ops.targets.publication import Published, Tick, refuse_production, ticks, tidying, worth_keeping
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +90,8 @@ class MySQLTarget:
                     history.insert(connection, new)
                     tick("staged")
                     self._swap(connection, before, new)
-                except PublishRefusedError:
-                    history.forget(connection, new)
-                    self._collect(connection)
-                    raise
-                except BaseException:
-                    self._collect(connection)
+                except BaseException as error:
+                    self._collect(connection, refused=new if isinstance(error, PublishRefusedError) else None)
                     raise
             tick("swapped")
             self._collect(connection, keep)
@@ -105,6 +101,7 @@ class MySQLTarget:
     def rollback(self) -> Generation:
         """Swap the generation before the live one back in; see `ports.Target`."""
         with self._publishing() as connection:
+            history.collect(connection, self._label)  # the swap would make a dead run's generation count
             before = history.read(connection, self._label)
             if before.live is None:
                 raise PublishRefusedError(f"{self._label} holds no generation", "publish to it first")
@@ -199,23 +196,33 @@ class MySQLTarget:
                 return
 
     def _resolve(self, before: History, new: Stored, error: pymysql.Error) -> None:
-        """Find out whether a RENAME was made whose answer was lost."""
+        """Find out whether a RENAME was made whose answer was lost, when the server has done with the lost session."""
         with connected(self._location) as connection:
-            now = history.read(connection, self._label)
+            database = str(rows(connection, "SELECT database()")[0][0])
+            with history.publishing(connection, database, self._label, wait_s=_DEADLINE_S):
+                now = history.read(connection, self._label)
         if (now.swap, now.live and now.live.published.number) != (before.swap + 1, new.published.number):
             raise error
         logger.info("the connection broke at the swap, which was made")
 
-    def _collect(self, connection: Connection, keep: int | None = None) -> None:
-        """Remove what this run, or a dead one, has left; after a swap, the generations that are not to be kept."""
+    def _collect(self, connection: Connection, keep: int | None = None, *, refused: Stored | None = None) -> None:
+        """Remove what this run, or a dead one, has left; after a swap, the generations that are not to be kept.
+
+        Args:
+            refused: A generation that is struck out, as its swap was refused: another swap may have its number.
+        """
         if not connection.open:
+            logger.info("the connection broke: the next run removes what is left over")
             return
-        found = history.read(connection, self._label)
-        unwanted: list[int] = []
-        if found.live and keep:
-            others = {n: each.published for n, each in found.generations.items() if each is not found.live}
-            unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
-        history.collect(connection, self._label, unwanted)
+        with tidying(self._label, pymysql.Error):
+            if refused:
+                history.forget(connection, refused)
+            found = history.read(connection, self._label)
+            unwanted: list[int] = []
+            if found.live and keep:
+                others = {n: each.published for n, each in found.generations.items() if each is not found.live}
+                unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
+            history.collect(connection, self._label, unwanted)
 
     def _refuse_names(self, connection: Connection, metadata: Metadata, before: History) -> None:
         refuse_colliding_names(metadata, lambda table: table.name, "synth_ops_generation", "MySQL")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import errors
 
 from synth_ops import sql
@@ -167,7 +168,7 @@ def publishing(connection: Connection, label: str) -> Iterator[None]:
         refuse_pooler(connection, label)  # a pool of two takes turns
         yield
     finally:
-        if not connection.closed and not connection.broken:
+        with contextlib.suppress(psycopg.Error):  # a session that is gone has none
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", _PUBLISHING)
 
 

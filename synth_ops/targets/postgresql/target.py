@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
+
 from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
@@ -25,7 +27,7 @@ from synth_ops.targets.postgresql.draft import Draft, differences, draft
 from synth_ops.targets.postgresql.history import History, Stored
 from synth_ops.targets.postgresql.loading import load
 from synth_ops.targets.postgresql.swap import Change, Failpoint, Patience, Surroundings, oids, stamp, swap
-from synth_ops.targets.publication import Published, Tick, ticks, worth_keeping
+from synth_ops.targets.publication import Published, Tick, ticks, tidying, worth_keeping
 
 logger = logging.getLogger(__name__)
 
@@ -225,12 +227,13 @@ class PostgreSQLTarget:
         if connection.broken or connection.closed:
             logger.info("the connection broke: the next run removes what is left over")
             return
-        found = history.read(connection)
-        unwanted: list[int] = []
-        if found.live and keep:
-            others = {n: each.published for n, each in found.generations.items() if each is not found.live}
-            unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
-        history.collect(connection, unwanted)
+        with tidying(self._label, psycopg.Error):
+            found = history.read(connection)
+            unwanted: list[int] = []
+            if found.live and keep:
+                others = {n: each.published for n, each in found.generations.items() if each is not found.live}
+                unwanted = sorted(others.keys() - worth_keeping(keep, found.live.published, others))
+            history.collect(connection, unwanted)
 
     @contextlib.contextmanager
     def _publishing(self) -> Iterator[Connection]:
