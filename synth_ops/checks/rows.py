@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from synth_ops.artifacts import TableData
 from synth_ops.checks.comparison import is_nested, number_sql
 from synth_ops.checks.nearest import Points
 from synth_ops.checks.views import learned_columns
-from synth_ops.metadata import Column, Metadata, path_to, subject_path
+from synth_ops.metadata import Column, ForeignKey, Metadata, Relation, Rule, Table, path_to, subject_path
+from synth_ops.rules.queries import violations_sql
 
 Matrix = npt.NDArray[np.float64]
 Subjects = npt.NDArray[np.uint64]
@@ -77,15 +78,16 @@ class Databases:
     metadata: Metadata
     schemas: tuple[str, ...]
 
-    def rows(self, table: str, root: str | None = None, most: int | None = None) -> Rows:
+    def rows(self, table: str, root: str | None = None, most: int | None = None, without: Collection[str] = ()) -> Rows:
         """The learned columns of a table.
 
         Args:
             table: Its name.
-            root: The table whose rows are the subjects; the person's when left out.
+            root: The table whose rows are the subjects; those of `owners` when left out.
             most: About how many rows a database, of subjects drawn by their hash.
+            without: Columns to leave out.
         """
-        columns = _usable(self.metadata, table)
+        columns = [column for column in _usable(self.metadata, table) if column.name not in without]
         names = tuple(column.name for column in columns)
         selected = ", ".join(
             f"{number_sql(column) or f'CAST({sql.quote(column.name)} AS VARCHAR)'} AS c{number}"
@@ -99,6 +101,15 @@ class Databases:
             query = f"SELECT coalesce({sql.SUBJECT}, 0) AS s{selected} FROM ({owned}){few}"
             tables[schema] = self.connection.sql(query).to_arrow_table()
         return _encoded(names, np.array([not number_sql(each) for each in columns], dtype=bool), tables)
+
+    def carried(self, table: str) -> frozenset[str]:
+        """The columns that every row, in every database, has from a row of another table: they are judged there."""
+        described = self.metadata.table(table)
+        return frozenset(
+            rule.column
+            for rule in described.rules
+            if rule.through and rule.relation is Relation.EQUALS and not self._broken(described, rule)
+        )
 
     def profiles(self, root: str, tables: Sequence[str], most: int | None = None) -> Rows:
         """Every subject with its own columns, and what its rows in other tables amount to.
@@ -143,12 +154,7 @@ class Databases:
             table: The table's name.
             rows: Their primary keys' hashes.
         """
-        metadata = self.metadata
-        path = subject_path(metadata, table)
-        if path is None:
-            keys = [key for key in metadata.table(table).foreign_keys if key.parent != table]
-            keys = [key for key in keys if metadata.table(key.parent).rows >= _FEWEST_OWNERS]
-            path = (max(keys, key=lambda key: metadata.table(key.parent).rows),) if keys else ()
+        metadata, path = self.metadata, self._path_to_owners(table) or ()
         own = sql.columns_sql(metadata.table(table).primary_key)
         query = f"SELECT hash({own}) AS k, {sql.SUBJECT} AS s FROM ({sql.subjects_sql(metadata, table, schema, path)})"
         found = self.connection.sql(
@@ -176,8 +182,21 @@ class Databases:
                     (priority, table, f"{how}({number})") for priority, how in ((1, "avg"), (2, "max"), (3, "min"))
                 )
 
+    def _broken(self, table: Table, rule: Rule) -> bool:
+        queries = [violations_sql(table, rule, schema=schema) for schema in self.schemas]
+        return any(self.connection.execute(f"SELECT EXISTS ({query})").fetchone()[0] for query in queries)
+
+    def _path_to_owners(self, table: str) -> tuple[ForeignKey, ...] | None:
+        """To the person, or else to the largest parent; None for a table whose rows stand for themselves."""
+        path = subject_path(self.metadata, table)
+        keys = [key for key in self.metadata.table(table).foreign_keys if key.parent != table]
+        keys = [key for key in keys if self.metadata.table(key.parent).rows >= _FEWEST_OWNERS]
+        if path is not None or not keys:
+            return path
+        return (max(keys, key=lambda key: self.metadata.table(key.parent).rows),)
+
     def _owned(self, schema: str, table: str, root: str | None) -> str:
-        path = subject_path(self.metadata, table) if root is None else path_to(self.metadata, table, root)
+        path = self._path_to_owners(table) if root is None else path_to(self.metadata, table, root)
         return sql.subjects_sql(self.metadata, table, schema, path)
 
 

@@ -28,12 +28,13 @@ _MOST_RARE = 0.1
 def separation(databases: Databases, table: str, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """F1: the AUC of a classifier that is to tell real rows from the copy's, over folds that it did not see.
 
-    A classifier two-sample test (Lopez-Paz and Oquab, 2017): on a table's own columns, and again with what its children
-    amount to (C2ST-Agg; Hudovernik et al., 2024), where it has any. All rows of a subject are in one fold, as else the
-    classifier knows people again; .5 is not at all, 1 is always.
+    A classifier two-sample test (Lopez-Paz and Oquab, 2017): on a table's own columns, but for those that it takes over
+    from another, and again with what its children amount to (C2ST-Agg; Hudovernik et al., 2024), where it has any. All
+    rows of a subject are in one fold, as else the classifier knows people again; .5 is not at all, 1 is always.
     """
     metadata = databases.metadata
-    found = _judged(SEPARATION, table, databases.rows(table, most=_MOST_ROWS), limits)
+    own = databases.rows(table, most=_MOST_ROWS, without=databases.carried(table))
+    found = _judged(SEPARATION, table, own, limits)
     children = sorted({child.name for child, _ in metadata.children(table) if child.name != table})
     if children and metadata.table(table).primary_key:
         rows = databases.profiles(table, children, most=_MOST_ROWS)

@@ -16,7 +16,7 @@ from synth_ops.checks.engine import judge
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
 from synth_ops.checks.rows import open_databases
 from synth_ops.checks.separation import SEPARATION_LIMITS, separation
-from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.ports import Audit, CheckContext
 from synth_ops.sql import connect, relation_sql
 from synth_ops.steps.gate import evaluate
@@ -406,6 +406,28 @@ def test_rows_of_one_subject_alone_are_no_perfect_copy(snapshot, tmp_path):
         evidence = separation(databases, "visit", SEPARATION_LIMITS)
     assert blocked(evidence) == {"fidelity.c2st_auc"}
     assert [each.detail for each in evidence] == ["could not be measured: no fold holds rows of both sides"]
+
+
+@pytest.mark.parametrize("obeyed", [True, False])
+def test_what_a_table_takes_over_is_judged_where_it_comes_from(tmp_path, obeyed):
+    rule = Rule(
+        relation=Relation.EQUALS, column="height", expression='"height"', inputs=("height",), through=("person",)
+    )
+    visit = dataclasses.replace(VISIT, columns=(*VISIT.columns, number("height")), rules=(rule,))
+
+    def database(seed, taller):
+        tables = made_up(seed=seed)
+        heights = tables["person"].column("height").to_numpy() + taller
+        tables["person"] = tables["person"].set_column(1, "height", pa.array(heights))
+        own = np.repeat(heights, 3) + (taller and not obeyed)
+        return snapshot_of(tmp_path / str(seed), {**tables, "visit": tables["visit"].append_column("height", [own])},
+                           PERSON, SHOP, visit)  # fmt: skip
+
+    source, copy = database(seed=1, taller=0), database(seed=2, taller=40)
+    with open_databases(source.metadata, source=source.tables, copy=copy.tables) as databases:
+        assert databases.carried("visit") == ({"height"} if obeyed else set())
+        assert blocked(separation(databases, "person", SEPARATION_LIMITS)) == {"fidelity.c2st_auc"}
+        assert (blocked(separation(databases, "visit", SEPARATION_LIMITS)) == set()) == obeyed
 
 
 HARD_NAMES = ("side", "h", "r", "place", "s", "k", "v", "n")
