@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from synth_ops import pickles
 from synth_ops.artifacts import (
     ArtifactRef,
     Basis,
@@ -104,12 +105,13 @@ def read_snapshot(store: Store, ref: ArtifactRef) -> Snapshot:
 
 
 def read_model(store: Store, ref: ArtifactRef) -> FittedModel:
-    """Read a fitted model back; its files are for its generator.
+    """Read a fitted model back; its files are for its generator, which may load those that are pickles from now on.
 
     Raises:
         ArtifactError: It is missing or was changed.
     """
     stored = store.read(ref)
+    pickles.vouch(stored.digests.values())
     return FittedModel(
         ref=ref,
         snapshot=ArtifactRef.from_json(stored.body["snapshot"]),

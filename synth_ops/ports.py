@@ -108,12 +108,18 @@ class ShardedGenerator(FittedGenerator, Protocol):
 
 
 class Generator(Protocol):
-    """A method that learns a whole database. Constructed as `Generator(**settings)`."""
+    """A method that learns a whole database. Constructed as `Generator(**settings)`.
+
+    Its class may say more in the attributes that `worker.traits.Traits` lists: `single_table` (it learns one table
+    without references), `own_process` (it runs in a process of its own), `licence`.
+    """
 
     version: str
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
-        """Learn from a snapshot and write the model's files into the empty `folder`. Never writes a pickle.
+        """Learn from a snapshot and write the model's files into the empty `folder`.
+
+        It writes no pickle, unless it has a process of its own and uses `pickles`.
 
         Raises:
             FitError: It can't be done.

@@ -201,6 +201,16 @@ class Refit(StrEnum):
     """When the source moved since the snapshot that the last model was learned from."""
 
 
+class FitRecipe(_Section):
+    """What learning may cost. A generator that has a limit runs in a process of its own, which is ended beyond it."""
+
+    max_minutes: float | None = Field(default=None, gt=0)
+    """How long a generator may learn, and how long it may draw a copy: those that learn in epochs stop in time, and
+    keep what they have; others are ended."""
+    max_memory_gb: float | None = Field(default=None, gt=0)
+    """How much memory it may hold, in GiB."""
+
+
 class GateRecipe(_Section):
     """What a copy must pass before it may be published."""
 
@@ -298,7 +308,10 @@ class Recipe(_Section):
     generator: str = "relational_trees"
     """The plug-in that learns and samples."""
     generator_settings: Annotated[Mapping[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict)
-    """Settings of that plug-in."""
+    """Settings of that plug-in. For any: `own_process: true` runs it in a process of its own, `interpreter` in the
+    Python of another environment, for packages that can't be installed beside an orchestrator."""
+    fit: FitRecipe = Field(default_factory=FitRecipe)
+    """What learning may cost."""
     refit: Refit = Refit.ALWAYS
     """`always`: for every new snapshot. `on-drift`: the last model stays as long as the source stands still: the same
     tables, columns and keys, about as many rows, no column with a PSI above 0.1."""
@@ -356,6 +369,10 @@ class Recipe(_Section):
         except ValidationError as error:
             raise RecipeError(_problems("recipe", error)) from None
         return changed.at(self._folder, self._name).with_locations(source=self._elsewhere[0], target=self._elsewhere[1])
+
+    def learning_settings(self) -> dict[str, Any]:
+        """The generator's settings, with what it may cost."""
+        return {**self.fit.model_dump(exclude_none=True), **self.generator_settings}
 
     def source_location(self) -> Location:
         """The source, read against the recipe's folder and the environment."""
@@ -480,6 +497,7 @@ def _fields_at(place: Sequence[int | str]) -> list[str]:
         "drift": DriftRecipe,
         "subset": SubsetRecipe,
         "publish": PublishRecipe,
+        "fit": FitRecipe,
     }
     models: Mapping[str, type[BaseModel]] = {
         "tables": TableRecipe,

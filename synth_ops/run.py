@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import os
 import time
@@ -180,7 +179,7 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
         SourceError: The source can't be read now.
         PublishError: The target can't be read now, or must not be written.
     """
-    generator = _generator(recipe.generator, dict(recipe.generator_settings))
+    generator = _generator(recipe.generator, recipe.learning_settings())
     gate = _assemble_gate(recipe, store)
     open_target(recipe).generations()
     open_source(recipe).state()
@@ -299,7 +298,7 @@ def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
     """Everything in a recipe that an artifact of this kind depends on: another recipe's is not this one's."""
     shaping = ["tables", "subset"]
     if kind is not ArtifactKind.SNAPSHOT:
-        shaping += ["generator", "generator_settings"]
+        shaping += ["generator", "generator_settings", "fit"]
     if kind not in (ArtifactKind.SNAPSHOT, ArtifactKind.MODEL):
         shaping += ["seed", "scale"]
     if kind in (ArtifactKind.REPORT, ArtifactKind.PUBLICATION):
@@ -478,7 +477,7 @@ def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: Pro
 def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.fit import fit
 
-    settings = dict(recipe.generator_settings)
+    settings = recipe.learning_settings()
     generator = _generator(recipe.generator, settings)
     snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
     if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot, generator.version)):
@@ -643,14 +642,9 @@ def _thresholds(checks: Mapping[str, Any]) -> dict[str, Threshold]:
 
 
 def _generator(name: str, settings: Mapping[str, Any]) -> Any:
-    plugin = load(PluginKind.GENERATOR, name)
-    try:
-        return plugin(**settings)
-    except TypeError:
-        raise RecipeError(
-            f"generator {name!r} does not take these settings: {', '.join(sorted(settings))}",
-            f"it takes: {', '.join(inspect.signature(plugin).parameters) or 'none'}",
-        ) from None
+    from synth_ops.worker import open_generator
+
+    return open_generator(name, settings)
 
 
 def _required(store: Store, ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:

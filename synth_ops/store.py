@@ -52,6 +52,7 @@ class Stored:
         path: A local folder that holds its files.
         created_at: ISO 8601, UTC.
         version: Of the package that wrote it.
+        digests: The SHA-256 of every file, by its name.
     """
 
     ref: ArtifactRef
@@ -59,6 +60,7 @@ class Stored:
     path: Path
     created_at: str
     version: str
+    digests: Mapping[str, str]
 
 
 class Store:
@@ -144,7 +146,14 @@ class Store:
                 self._verify_files(ref, path, manifest["files"])
                 self._verified.add(ref)
         version = str(manifest.get("version", "unknown"))
-        return Stored(ref=ref, body=manifest["body"], path=path, created_at=manifest["created_at"], version=version)
+        return Stored(
+            ref=ref,
+            body=manifest["body"],
+            path=path,
+            created_at=manifest["created_at"],
+            version=version,
+            digests=manifest["files"],
+        )
 
     def facts(self, ref: ArtifactRef) -> Mapping[str, Any]:
         """What the artifact's step put into its manifest, whose signature is checked; its files are not read.

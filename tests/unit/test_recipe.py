@@ -74,7 +74,7 @@ def test_sections_with_nothing_below_them_are_as_good_as_absent():
     ("extra", "message"),
     [
         ({"sorce": 1}, "unknown key 'sorce'; did you mean 'source'?"),
-        ({"zzz": 1}, "known here: drift, gate, generator"),
+        ({"zzz": 1}, "known here: drift, fit, gate, generator"),
         ({"tables": {"t": {"primary_keys": ["a"]}}}, "'tables.t.primary_keys'; did you mean 'primary_key'?"),
         ({"tables": {"columns": {"exclud": True}}}, "did you mean 'exclude'?"),
         ({"tables": {"t": {"columns": {"c": {"knd": "id"}}}}}, "did you mean 'kind'?"),
