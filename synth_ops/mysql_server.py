@@ -138,9 +138,14 @@ def server_identity(connection: Connection) -> str:
 
     The database is the connection's, by the server's own spelling; empty where it has none.
     """
-    ((version, database),) = rows(connection, "SELECT VERSION(), DATABASE()")
-    known = "CONCAT_WS(':', @@hostname, @@port, @@datadir)" if "MariaDB" in version else "@@server_uuid"
-    return f"mysql:{rows(connection, f'SELECT {known}')[0][0]}:{database or ''}"
+    known = "CONCAT_WS(':', @@hostname, @@port, @@datadir)" if is_mariadb(connection) else "@@server_uuid"
+    ((server, database),) = rows(connection, f"SELECT {known}, DATABASE()")
+    return f"mysql:{server}:{database or ''}"
+
+
+def is_mariadb(connection: Connection) -> bool:
+    """Whether the server is MariaDB, not MySQL."""
+    return "MariaDB" in rows(connection, "SELECT VERSION()")[0][0]
 
 
 def _mode(options: Mapping[str, str]) -> str:

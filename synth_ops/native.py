@@ -62,11 +62,13 @@ class Index:
 
     Attributes:
         definition: What follows the table's name in CREATE INDEX: `USING btree (lower(name)) WHERE (price > 0)`.
+        kind: What stands before INDEX there, other than UNIQUE: `FULLTEXT` or `SPATIAL`.
     """
 
     name: str
     unique: bool
     definition: str
+    kind: str = ""
 
 
 def types_from_json(documents: list[Mapping[str, Any]]) -> tuple[NativeType, ...]:

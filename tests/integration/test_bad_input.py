@@ -398,7 +398,7 @@ def small_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("needs the right to mount a file system")
+        pytest.skip("may not mount a file system: run as root; in a container, with `--cap-add SYS_ADMIN`")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)  # a failure's traceback may still hold a file open
 

@@ -17,7 +17,8 @@ import pytest
 from synth_ops.artifact_io import read_snapshot
 from synth_ops.errors import PublishError, PublishRefusedError, RecipeError
 from synth_ops.location import parse_location
-from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.metadata import Check, Column, Metadata, Table
+from synth_ops.native import Index, Numbering
 from synth_ops.recipe import parse_recipe
 from synth_ops.run import open_target, run_step
 from synth_ops.store import Store
@@ -48,7 +49,6 @@ class Database:
     def __init__(self, server, name, folder):
         self.server, self.name, self.url = server, name, server.url(name)
         self.location = parse_location(self.url, folder)
-        self.target().mark("test", confirm=name)
 
     def target(self):
         return MySQLTarget(self.location)
@@ -62,7 +62,9 @@ class Database:
 
 @pytest.fixture
 def database(mariadb_server, mariadb_database, tmp_path):
-    return Database(mariadb_server, mariadb_database, tmp_path)
+    made = Database(mariadb_server, mariadb_database, tmp_path)
+    made.target().mark("test", confirm=mariadb_database)
+    return made
 
 
 def publish(database, folder, number, progress=unheard):
@@ -301,3 +303,94 @@ def test_the_options_of_the_url_are_followed_or_refused(database, tmp_path, opti
     with pytest.raises(error, match=words) as refusal:
         target.generations()
     assert not refusal.value.retryable
+
+
+OWN = (
+    r"""
+CREATE TABLE people (
+    id int AUTO_INCREMENT PRIMARY KEY, email varchar(40) COLLATE utf8mb4_general_ci NOT NULL COMMENT 'it''s \\ theirs',
+    flags bit(10), flag bit(1), born year, home point NOT NULL, note text, size enum('s', 'm') DEFAULT 'm',
+    path varchar(9) DEFAULT 'a\\b''c', facts json,
+    seen datetime(6) DEFAULT current_timestamp(6) ON UPDATE current_timestamp(6),
+    lately int AS (born + 2) STORED, lowered varchar(40) AS (lower(email)) VIRTUAL, UNIQUE KEY mail (email),
+    KEY by_note (note(5)), KEY by_seen (seen, born), FULLTEXT KEY words (note), SPATIAL KEY place (home),
+    KEY by_lowered (lowered), CHECK (born > 1900 OR born = 0), CHECK (email LIKE '%@%'))
+CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin COMMENT 'the people'
+""",
+    """
+INSERT INTO people (email, flags, flag, born, home, note, path, facts, seen) VALUES
+    ('a@x', b'1000000001', b'1', 1990, POINT(1, 2), 'words and words', 'x', '{"a": 1}', '2024-01-01 10:00:00.5'),
+    ('B@x', 3, b'0', 0, ST_GeomFromText('POINT(0.5 -7)'), NULL, NULL, NULL, NULL)
+""",
+)
+
+
+def shape(database, table):
+    """What CREATE TABLE says, but for names that the server gave."""
+    ((_, statement),) = database.rows(f"SHOW CREATE TABLE {table}")
+    lines = re.sub(r" AUTO_INCREMENT=\d+|CONSTRAINT `CONSTRAINT_\d+` |UNIQUE KEY `\w+`", "", statement).splitlines()
+    options = lines.pop().partition(" DEFAULT CHARSET")[0]
+    return sorted(line.rstrip(",") for line in lines), options, re.findall("COMMENT='.*'", statement)
+
+
+@pytest.fixture
+def own_schema(database, mariadb_server, tmp_path):
+    """A snapshot of a MariaDB table with all that only MySQL can say."""
+    with mariadb_server.database() as name:
+        source = Database(mariadb_server, name, tmp_path)
+        source.rows(*OWN, "SELECT 1")
+        recipe = parse_recipe({"source": source.url, "target": database.url}).at(tmp_path)
+        store = Store(tmp_path / "store")
+        yield source, read_snapshot(store, run_step(recipe, "snapshot", store=store).ref)
+
+
+def test_a_schema_of_its_own_comes_whole(database, own_schema, tmp_path, caplog):
+    source, snapshot = own_schema
+    database.target().publish(snapshot.metadata, snapshot.tables, copy_id="1", keep=1, progress=unheard)
+    assert shape(database, "people") == shape(source, "people")
+    query = "SELECT id, flags + 0, flag + 0, born, ST_AsText(home), path, facts, seen, lately, lowered FROM people"
+    assert database.rows(query) == source.rows(query)
+    assert not caplog.records
+    database.rows("ALTER TABLE people ADD KEY mine (size), ADD UNIQUE KEY alone (path), ADD extra int")
+    database.target().publish(snapshot.metadata, snapshot.tables, copy_id="2", keep=1, progress=unheard)
+    assert "KEY `mine` (`size`)" in "\n".join(shape(database, "people")[0])
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.endswith("go with it: column extra, unique key alone")
+
+
+def test_rows_that_a_collation_can_not_tell_apart(database, own_schema, tmp_path):
+    _, snapshot = own_schema
+    (people,) = snapshot.metadata.tables
+    first = dict.fromkeys(people.column_names) | {"email": "a@x", "home": "POINT(1 2)"}
+    for column, other in (("email", "A@X"), ("home", "nowhere")):
+        rows = [tuple((first | {"id": 1}).values()), tuple((first | {"id": 2, "email": "b@x", column: other}).values())]
+        data = {"people": write_table(tmp_path / column, people, rows)}
+        with pytest.raises(PublishError, match=r"\(email\) as MySQL compares|does not take|error 3037"):
+            database.target().publish(snapshot.metadata, data, copy_id="1", keep=1, progress=unheard)
+    assert database.target().generations() == []
+
+
+def test_what_another_dialect_says_is_translated_or_listed(database, tmp_path, caplog):
+    table = Table(
+        name="t",
+        path=("t",),
+        columns=(Column(name="a", type="INTEGER", native_type="vector(3)", numbering=Numbering.BY_DEFAULT),
+                 Column(name="b", type="VARCHAR", comment="it's \\")),
+        primary_key=("a",),
+        checks=(Check(expression="\"b\" <> 'it''s \\'", columns=("b",)),
+                Check(expression="list_sum([a]) > 0", columns=("a",))),
+        indexes=(Index(name="there", unique=False, definition="USING gin (b)"),),
+    )  # fmt: skip
+    data = {"t": write_table(tmp_path / "t", table, [(7, "x")])}
+    for number, dialect in enumerate(("postgresql", "mysql")):
+        caplog.clear()
+        metadata = Metadata(tables=(table,), dialect=dialect)
+        database.target().publish(metadata, data, copy_id=str(number), keep=1, progress=unheard)
+        told = "\n".join(record.getMessage() for record in caplog.records)
+        assert "CHECK on (a) is not declared" in told
+        assert "indexes of another dialect are not declared: there" in told
+        assert ("the server does not know" in told) == (dialect == "mysql")
+        database.rows("INSERT INTO t (b) VALUES ('y')")
+        assert database.rows("SELECT a FROM t ORDER BY a") == [(7,), (8,)]
+        with pytest.raises(pymysql.Error):
+            database.rows("INSERT INTO t (b) VALUES ('it''s \\\\')")

@@ -17,6 +17,8 @@ from synth_ops.sources.server_checks import translate, values_check
 
 _IN_SNAPSHOT = ("innodb", "rocksdb")
 _JSON_CHECK = re.compile(r"\(*json_valid\(`((?:[^`]|``)+)`\)\)*", re.IGNORECASE)
+_ON_UPDATE = re.compile(r"on update \S+", re.IGNORECASE)
+_OTHER_INDEXES = ("FULLTEXT", "SPATIAL")
 Look = Callable[[CatalogueTable, Sequence[CatalogueColumn]], Mapping[str, Seen]]
 """What the values of some columns of a table are like."""
 
@@ -67,7 +69,7 @@ class Reflection:
                     name=column.name,
                     type=_native(column),
                     position=place,
-                    expression=f"({column.expression})",
+                    expression=f"({self._expression(column.expression)})",
                     stored=not column.extra.upper().startswith("VIRTUAL"),
                     comment=column.comment,
                 )
@@ -111,19 +113,27 @@ class Reflection:
             )
 
     def _default(self, column: CatalogueColumn) -> str:
-        """As SQL: MariaDB tells it so; MySQL tells constants without their quotes."""
-        if column.default is None or (self._mariadb and column.default == "NULL"):
-            return ""
-        if self._mariadb:
-            return column.default
-        if "DEFAULT_GENERATED" in column.extra.upper():
-            return f"({column.default})"
-        return "'" + column.default.replace("\\", "\\\\").replace("'", "''") + "'"
+        """What follows DEFAULT, with what an update sets: MariaDB tells it so; MySQL tells constants unquoted."""
+        text = column.default
+        if text is None or (self._mariadb and text == "NULL"):
+            default = ""
+        elif self._mariadb or text.upper().startswith("CURRENT_TIMESTAMP") or re.fullmatch("b'[01]+'", text):
+            default = text
+        elif "DEFAULT_GENERATED" in column.extra.upper():
+            default = f"({self._expression(text)})"
+        else:
+            default = "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+        updated = _ON_UPDATE.search(column.extra)
+        return f"{default or 'NULL'} {updated[0]}" if updated else default
+
+    def _expression(self, told: str) -> str:
+        """An expression as a statement has it: MySQL's catalogue (not MariaDB's) puts a backslash before each quote."""
+        return told if self._mariadb else told.replace("\\'", "'")
 
     def _checks(self, path: Path, columns: Sequence[Column]) -> tuple[tuple[Check, ...], int]:
         """Those that DuckDB can evaluate, and the number of the others."""
         spelling = {column.name.lower(): column.name for column in columns}
-        clauses = [c for c in self._catalogue.checks.get(path, ()) if not _JSON_CHECK.fullmatch(c)]
+        clauses = [self._expression(c) for c in self._catalogue.checks.get(path, ()) if not _JSON_CHECK.fullmatch(c)]
         found: list[Check | None] = [translate(clause, "mysql", spelling) for clause in clauses]
         found += [
             values_check(column.name, labels)
@@ -170,9 +180,12 @@ def _labels(column_type: str) -> tuple[str, ...]:
 
 
 def _index(index: CatalogueIndex) -> Index:
+    if index.kind in _OTHER_INDEXES:  # SPATIAL ones are told with a length that no statement takes
+        columns = ", ".join(quote(str(column)) for column in index.columns)
+        return Index(name=index.name, unique=False, definition=f"({columns})", kind=index.kind)
     columns = ", ".join(
         quote(str(column)) + (f"({part})" if part else "")
         for column, part in zip(index.columns, index.parts, strict=True)
     )
-    kind = f" USING {index.kind}" if index.kind in ("BTREE", "HASH") else ""
+    kind = " USING HASH" if index.kind == "HASH" else ""
     return Index(name=index.name, unique=index.unique, definition=f"({columns}){kind}")

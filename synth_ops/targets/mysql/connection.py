@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pymysql
 
-from synth_ops import mysql_server
+from synth_ops import mysql_server, sql
 from synth_ops.errors import PublishError, PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
 from synth_ops.mysql_server import Connection, TlsRefusedError, code_of, connect, rows, server_url
 
-_SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
+_SQL_MODE = "ANSI_QUOTES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
 _NO_CODE = 0
 """PyMySQL's own, where a connection is closed already."""
 _UNREACHABLE = (*mysql_server.UNREACHABLE, *mysql_server.LOST, *mysql_server.CROWDED, _NO_CODE)
@@ -67,6 +67,24 @@ def explained(label: str, what: str) -> Iterator[None]:
         ) from None
     except pymysql.Error as error:
         raise _explanation(code_of(error), label, what) from None
+
+
+def literal(text: str) -> str:
+    r"""A string as a literal: the sessions read backslashes as MySQL does by default, as sources' own words have them.
+
+    >>> print(literal(r"it's C:\\"))
+    'it''s C:\\\\'
+    """
+    return sql.literal(text.replace("\\", "\\\\"))
+
+
+def not_unique(table: str, key: Sequence[str]) -> PublishError:
+    """What to say where a server finds rows to be the same that are not."""
+    return PublishError(
+        f"table {table!r}: rows are not unique by ({', '.join(key)}) as MySQL compares texts: collations may disregard "
+        "case, accents and trailing spaces",
+        "sample with another `seed`, or give the column a `provider` whose values differ in more than that",
+    )
 
 
 def _explanation(code: int, label: str, what: str) -> PublishError:

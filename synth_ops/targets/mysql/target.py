@@ -17,13 +17,15 @@ from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
-from synth_ops.metadata import Metadata
+from synth_ops.metadata import Metadata, Table
 from synth_ops.mysql_server import LOCKED, Connection, code_of, rows, server_identity
 from synth_ops.ports import Capability, ProgressListener
 from synth_ops.targets.constraints import refuse_colliding_names, verify
-from synth_ops.targets.mysql import history, schema
+from synth_ops.targets.mysql import declarations, history
+from synth_ops.targets.mysql.carry_over import carry_over
 from synth_ops.targets.mysql.connection import GONE, connected, explained
 from synth_ops.targets.mysql.history import History, Stored
+from synth_ops.targets.mysql.loading import load
 from synth_ops.targets.publication import Published, Tick, refuse_production, ticks, tidying, worth_keeping
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ class MySQLTarget:
                     swap=before.swap + 1,
                 )
                 try:
-                    self._build(connection, metadata, tables, new, Path(folder), tick)
+                    self._build(connection, metadata, tables, before, new, Path(folder), tick)
                     history.insert(connection, new)
                     tick("staged")
                     self._swap(connection, before, new)
@@ -151,19 +153,24 @@ class MySQLTarget:
         connection: Connection,
         metadata: Metadata,
         tables: Mapping[str, TableData],
+        before: History,
         new: Stored,
         folder: Path,
         tick: Tick,
     ) -> None:
-        order = schema.collation(connection)
+        order = declarations.collation(connection)
         for table in metadata.tables:
+            home = new.homes[table.name]
             with explained(self._label, f"table {table.name!r}"):
-                schema.create(connection, metadata, table, new.homes[table.name], order)
-                schema.load(connection, table, new.homes[table.name], tables[table.name], folder)
+                native = declarations.create(connection, metadata, table, home, order)
+                load(connection, table, home, tables[table.name], folder, native=native)
+                declarations.add_keys(connection, table, home, native=native)
             tick(f"table {table.name}")
         for table in metadata.tables:
             with explained(self._label, f"table {table.name!r}"):
-                schema.add_foreign_keys(connection, metadata, table, new.homes)
+                declarations.add_foreign_keys(connection, metadata, table, new.homes)
+                if before.live and table.name in before.live.homes:
+                    carry_over(connection, table, new.homes[table.name])
         tick("foreign keys")
 
     def _swap(self, connection: Connection, before: History, new: Stored) -> None:
@@ -226,7 +233,7 @@ class MySQLTarget:
 
     def _refuse_names(self, connection: Connection, metadata: Metadata, before: History) -> None:
         refuse_colliding_names(metadata, lambda table: table.name, "synth_ops_generation", "MySQL")
-        long = [name for table in metadata.tables for name in schema.names_of(table) if len(name) > _MOST_CHARACTERS]
+        long = [name for table in metadata.tables for name in _names_of(table) if len(name) > _MOST_CHARACTERS]
         ours = [table.name for table in metadata.tables if table.name.startswith(history.PREFIX)]
         if long or ours:
             raise PublishRefusedError(
@@ -269,3 +276,9 @@ class MySQLTarget:
             database = str(rows(connection, "SELECT database()")[0][0])
             with history.publishing(connection, database, self._label):
                 yield connection
+
+
+def _names_of(table: Table) -> Iterator[str]:
+    """Its own name and those of its columns."""
+    yield table.path[-1]
+    yield from table.column_names
