@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -99,7 +99,7 @@ def init(
 def plan(recipe: RecipePath, store: StorePath = None) -> None:
     """Show what a run would do: tables in order, keys, what each column means and why."""
     from synth_ops.artifact_io import read_snapshot
-    from synth_ops.run import open_store, run_step, target_differences
+    from synth_ops.run import open_store, run_step, table_makers, target_differences
     from synth_ops.terminal import output, print_warnings, watching
 
     loaded = load_recipe(recipe)
@@ -108,13 +108,15 @@ def plan(recipe: RecipePath, store: StorePath = None) -> None:
         result = run_step(loaded, "snapshot", store=opened, progress=progress)
     snapshot = read_snapshot(opened, result.ref)
     print_warnings(result.facts["warnings"], most=None)
-    for line in _plan_lines(snapshot):
+    makers = table_makers(loaded, snapshot)
+    for line in _plan_lines(snapshot, makers[0][1]):
         output.print(line, markup=False)
     excluded = [name for name, table in loaded.tables.items() if table.exclude]
     if excluded:
         output.print(f"\nexcluded: {', '.join(excluded)}", markup=False)
     taken = "was there already" if result.skipped else "was taken"
     output.print(f"\nsnapshot {result.ref.id} of the source {taken}, in the store {opened.label}", markup=False)
+    output.print(f"generator: {', else '.join(label for label, _ in makers)}", markup=False)
     steps = " -> ".join(step.name for step in STEPS[1:])
     output.print(f"then: {steps} -> {loaded.target_location().label}", markup=False)
     for line in target_differences(loaded, snapshot.metadata):
@@ -487,7 +489,7 @@ def _copy_summary(store: Store, copy_id: str) -> dict[str, Any]:
     return {"path": str(store.read(ref).path), "tables": tables}
 
 
-def _plan_lines(snapshot: Any) -> list[str]:
+def _plan_lines(snapshot: Any, makers: Mapping[str, str]) -> list[str]:
     from synth_ops.metadata import generation_order
     from synth_ops.rules import describe
 
@@ -496,6 +498,8 @@ def _plan_lines(snapshot: Any) -> list[str]:
     for name in generation_order(metadata)[0]:
         table = metadata.table(name)
         lines.append(f"\n{name}  {snapshot.tables[name].rows:,} rows{'  (people)' if table.subject else ''}")
+        if name in makers:
+            lines.append(f"  columns made by {makers[name]}")
         if table.primary_key:
             lines.append(f"  primary key ({', '.join(table.primary_key)})")
         lines += [f"  unique ({', '.join(unique)})" for unique in table.uniques]

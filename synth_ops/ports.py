@@ -164,6 +164,18 @@ class RefittingGenerator(Generator, Protocol):
         """
 
 
+@runtime_checkable
+class ComposedGenerator(Generator, Protocol):
+    """A generator that others make parts for."""
+
+    def makers(self, snapshot: Snapshot) -> Mapping[str, str]:
+        """Who makes the columns of each table, by the names of table and generator.
+
+        Raises:
+            RecipeError: A table was given a generator that has nothing to make there; every such table is told.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """The snapshot in two halves with no subject in common, and a copy that was learned from one of them.

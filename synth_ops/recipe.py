@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    PlainValidator,
     PrivateAttr,
     ValidationError,
     model_validator,
@@ -50,6 +51,43 @@ def _plain_json(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
+def _one_generator(value: object) -> str | Mapping[str, Any]:
+    """A name, or a name with its settings."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, settings),) = value.items()
+        if isinstance(name, str) and name and isinstance(settings, Mapping | None):
+            return {name: dict(_plain_json(settings or {}))}
+    raise ValueError("a generator is a name, or a name with settings: `marginal_tree: {alpha: 2}`")
+
+
+def _generators(value: object) -> str | Mapping[str, Any] | tuple[str | Mapping[str, Any], ...]:
+    """One generator, or several, each to be tried when the one before failed."""
+    if not isinstance(value, list | tuple):
+        return _one_generator(value)
+    several = tuple(_one_generator(each) for each in value)
+    if not several or len({canonical_json(each) for each in several}) < len(several):
+        raise ValueError("a list of generators names at least one, and none twice")
+    return several
+
+
+def _named(value: str | Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    return (value, {}) if isinstance(value, str) else next(iter(value.items()))
+
+
+OneGenerator = Annotated[
+    Any, PlainValidator(_one_generator, json_schema_input_type=str | dict[str, dict[str, Any] | None])
+]
+Generators = Annotated[
+    Any,
+    PlainValidator(
+        _generators,
+        json_schema_input_type=str
+        | dict[str, dict[str, Any] | None]
+        | tuple[str | dict[str, dict[str, Any] | None], ...],
+    ),
+]
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(_as_names, json_schema_input_type=str | tuple[str, ...]),
@@ -136,8 +174,23 @@ class TableRecipe(_Section):
     """Conditions that every row of the copy must meet, as SQL expressions over its columns (DuckDB's dialect)."""
     rules: bool = True
     """Look for what all rows obey though nothing declares it (`plan` shows it), and keep it in the copy."""
+    generator: OneGenerator = None
+    """Which generator makes this table's columns, by name or as `name: {settings}`: any that can learn one table. Keys,
+    references and counts stay with the one at the top. Left out: that one's."""
     columns: Mapping[str, ColumnRecipe] = Field(default_factory=dict)
     """Column settings, by column name."""
+
+    @property
+    def generator_named(self) -> tuple[str, Mapping[str, Any]] | None:
+        """The name and the settings of the table's own generator; None where it has none."""
+        return _named(self.generator) if self.generator else None
+
+    @model_validator(mode="after")
+    def _no_generator_for_nothing(self) -> Self:
+        for name in ("exclude", "keep"):
+            if self.generator and getattr(self, name):
+                raise ValueError(f"a table with `{name}` is not made: it has no `generator`")
+        return self
 
 
 class Policy(StrEnum):
@@ -305,11 +358,13 @@ class Recipe(_Section):
     """Whether a changed schema passes."""
     subset: SubsetRecipe | None = None
     """Read a part only: some rows of one table, all that belongs to them, and the parents that these need."""
-    generator: str = "relational_trees"
-    """The plug-in that learns and samples."""
+    generator: Generators = "relational_trees"
+    """The plug-in that learns and samples, by name or as `name: {settings}`. A list: each is tried when the one before
+    fails, takes too long, or makes a copy that does not pass the gate. A model of one table makes the columns of every
+    table, in a frame of `relational_trees`."""
     generator_settings: Annotated[Mapping[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict)
-    """Settings of that plug-in. For any: `own_process: true` runs it in a process of its own, `interpreter` in the
-    Python of another environment, for packages that can't be installed beside an orchestrator."""
+    """Settings of that plug-in, where it is a name alone. For any: `own_process: true` runs it in a process of its own,
+    `interpreter` in the Python of another environment, for packages that can't be installed beside an orchestrator."""
     fit: FitRecipe = Field(default_factory=FitRecipe)
     """What learning may cost."""
     refit: Refit = Refit.ALWAYS
@@ -329,6 +384,20 @@ class Recipe(_Section):
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _name: str = PrivateAttr(default="recipe")
     _elsewhere: tuple[str, str] = PrivateAttr(default=("", ""))
+
+    @model_validator(mode="after")
+    def _settings_of_one_generator(self) -> Self:
+        if self.generator_settings and not isinstance(self.generator, str):
+            raise ValueError("`generator_settings` are those of one name: write `generator: {name: {settings}}`")
+        return self
+
+    @property
+    def generators(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """Name and settings of the generator, and of those to try after it."""
+        if isinstance(self.generator, tuple):
+            return tuple(_named(each) for each in self.generator)
+        name, settings = _named(self.generator)
+        return ((name, self.generator_settings or settings),)
 
     @property
     def folder(self) -> Path:
@@ -369,10 +438,6 @@ class Recipe(_Section):
         except ValidationError as error:
             raise RecipeError(_problems("recipe", error)) from None
         return changed.at(self._folder, self._name).with_locations(source=self._elsewhere[0], target=self._elsewhere[1])
-
-    def learning_settings(self) -> dict[str, Any]:
-        """The generator's settings, with what it may cost."""
-        return {**self.fit.model_dump(exclude_none=True), **self.generator_settings}
 
     def source_location(self) -> Location:
         """The source, read against the recipe's folder and the environment."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from synth_ops import __version__
-from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Generation
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Generation, Snapshot
+from synth_ops.choice import Choice, ladder
 from synth_ops.errors import (
     ArtifactNotFoundError,
     ArtifactVersionError,
@@ -30,6 +31,7 @@ from synth_ops.plan import STEPS
 from synth_ops.ports import (
     Capability,
     Compared,
+    ComposedGenerator,
     Fixtures,
     Identified,
     MarkedTarget,
@@ -179,7 +181,7 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
         SourceError: The source can't be read now.
         PublishError: The target can't be read now, or must not be written.
     """
-    generator = _generator(recipe.generator, recipe.learning_settings())
+    generators = {each.label: _generator(each.name, each.settings).version for each in ladder(recipe)}
     gate = _assemble_gate(recipe, store)
     open_target(recipe).generations()
     open_source(recipe).state()
@@ -189,7 +191,7 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
         "version": __version__,
         "source": recipe.source_location().label,
         "target": recipe.target_location().label,
-        "generator": f"{recipe.generator} {generator.version}",
+        "generator": ", else ".join(f"{label} {version}" for label, version in generators.items()),
         "checks": sorted(gate.checks),
     }
 
@@ -303,7 +305,8 @@ def _latest_key(recipe: Recipe, kind: ArtifactKind) -> tuple[object, ...]:
         shaping += ["seed", "scale"]
     if kind in (ArtifactKind.REPORT, ArtifactKind.PUBLICATION):
         shaping += ["gate"]
-    document = recipe.model_dump(mode="json", include=set(shaping))
+    unread = {"tables": {"__all__": {"generator"}}} if kind is ArtifactKind.SNAPSHOT else None
+    document = recipe.model_dump(mode="json", include=set(shaping), exclude=unread)
     return ("latest", kind.value, recipe.source_location().identity, recipe.target_location().identity, document)
 
 
@@ -337,6 +340,22 @@ def open_target(recipe: Recipe) -> Target:
     else:
         target = plugin(location, rules=rules)
     return target
+
+
+def table_makers(recipe: Recipe, snapshot: Snapshot) -> list[tuple[str, Mapping[str, str]]]:
+    """The generators of a recipe, the first choice first, and who makes the columns of each table.
+
+    Returns:
+        For each its label, and a generator's name by table; none where it makes all tables alike.
+
+    Raises:
+        ConfigError: One does not exist, or can't do what the recipe asks of it.
+    """
+    found = []
+    for each in ladder(recipe):
+        generator = _generator(each.name, each.settings)
+        found.append((each.label, generator.makers(snapshot) if isinstance(generator, ComposedGenerator) else {}))
+    return found
 
 
 def mark_target(recipe: Recipe, environment: str, confirm: Callable[[str], str]) -> str:
@@ -477,31 +496,42 @@ def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: Pro
 def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.fit import fit
 
-    settings = recipe.learning_settings()
-    generator = _generator(recipe.generator, settings)
     snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
-    if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot, generator.version)):
-        return model, True, {"generator": recipe.generator, "source": "stands still: the last model stays"}
+    rungs = ladder(recipe)
+    if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot)):
+        return (
+            model,
+            True,
+            {"generator": _choice_of(store, model).label, "source": "stands still: the last model stays"},
+        )
+    chosen = rungs[0]
     ref, skipped = fit(
         snapshot,
-        generator,
-        name=recipe.generator,
-        settings=settings,
+        _generator(chosen.name, chosen.settings),
+        name=chosen.name,
+        settings=chosen.settings,
         store=store,
         progress=progress,
         previous=store.recall(*_latest_key(recipe, ArtifactKind.MODEL)),
     )
-    return ref, skipped, {"generator": recipe.generator}
+    return ref, skipped, {"generator": chosen.label}
 
 
-def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef, version: str) -> ArtifactRef | None:
+def _choice_of(store: Store, model: ArtifactRef) -> Choice:
+    """The generator that a model was fitted by."""
+    body = store.facts(model)
+    return Choice(name=body["generator"], settings=body["settings"])
+
+
+def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef) -> ArtifactRef | None:
     """The recipe's last model, if the source stands still since and the same generator would learn it again."""
     from synth_ops.report import stands_still
 
     model = store.recall(*_latest_key(recipe, ArtifactKind.MODEL))
     if model is None:
         return None
-    stored = store.read(model)
+    stored, generator = store.read(model), _choice_of(store, model)
+    version = _generator(generator.name, generator.settings).version
     same = stored.version == __version__ and stored.body["generator_version"] == version
     return model if same and stands_still(store, ArtifactRef.from_json(stored.body["snapshot"]), snapshot) else None
 

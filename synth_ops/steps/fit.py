@@ -10,7 +10,7 @@ from synth_ops import __version__
 from synth_ops.artifact_io import MODEL_FOLDER, read_model, read_snapshot
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.fingerprint import fingerprint
-from synth_ops.ports import Generator, ProgressListener, RefittingGenerator
+from synth_ops.ports import ComposedGenerator, Generator, ProgressListener, RefittingGenerator
 from synth_ops.store import Store
 
 
@@ -49,7 +49,9 @@ def fit(
             generator.refit(read, place, before, progress=progress)
         else:
             generator.fit(read, place, progress=progress)
-        store.write(ref, {"snapshot": snapshot.to_json(), **made_by, "package_version": __version__}, folder)
+        makers = dict(generator.makers(read)) if isinstance(generator, ComposedGenerator) else {}
+        body = {"snapshot": snapshot.to_json(), **made_by, "makers": makers, "package_version": __version__}
+        store.write(ref, body, folder)
     return ref, False
 
 

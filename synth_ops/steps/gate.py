@@ -24,6 +24,7 @@ from synth_ops.artifacts import (
     Snapshot,
     SyntheticCopy,
 )
+from synth_ops.choice import Choice
 from synth_ops.errors import ArtifactError, RecipeError, refuse_interruption
 from synth_ops.fingerprint import fingerprint
 from synth_ops.ports import Check, CheckContext, GeneratorFactory, Progress, ProgressListener, Threshold
@@ -110,8 +111,8 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
             copy=copy,
             outcomes=outcomes,
             verdict=verdict,
-            generator=model.body["generator"],
-            settings_summary={"seed": copy.seed, "scale": copy.scale, **_policy_summary(gate)},
+            generator=Choice(name=model.body["generator"], settings=model.body["settings"]).label,
+            settings_summary={"seed": copy.seed, "scale": copy.scale, **_makers(model.body), **_policy_summary(gate)},
             labels=gate.labels,
         )
         if written.name != REPORT_FILE:
@@ -222,6 +223,14 @@ def _in_thread(work: Callable[[Callable[[Any], None]], object], *, name: str, ti
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return answers.get(timeout=timeout_s)
+
+
+def _makers(model: Mapping[str, Any]) -> dict[str, str]:
+    """Which generators make the columns of which tables, where there are several."""
+    tables: dict[str, list[str]] = {}
+    for table, maker in model.get("makers", {}).items():
+        tables.setdefault(maker, []).append(table)
+    return {f"made by {maker}": ", ".join(names) for maker, names in tables.items()}
 
 
 def _policy_summary(gate: Gate) -> dict[str, str]:

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from synth_ops import pickles
 from synth_ops.artifact_io import tables_to_json
 from synth_ops.errors import SynthOpsError, unforeseen
 from synth_ops.metadata import Metadata
@@ -30,6 +31,7 @@ def main() -> None:
     threading.Thread(target=_read, args=(sys.stdin, orders), daemon=True).start()
     try:
         job = json.loads(orders.get())
+        pickles.vouch(job["vouched"])
         fitted: ShardedGenerator = load(PluginKind.GENERATOR, job["generator"])(**job["settings"]).load(
             Path(job["model"]), Metadata.from_json(job["metadata"])
         )

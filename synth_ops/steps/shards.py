@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_ops import __version__
+from synth_ops import __version__, pickles
 from synth_ops.artifact_io import join_parts, tables_from_json, tables_to_json
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, TableData
 from synth_ops.errors import RecipeError, SampleError
@@ -58,6 +58,7 @@ class ShardJob:
             "folder": str(self.folder),
             "seed": self.seed,
             "scale": self.scale,
+            "vouched": pickles.vouched(),
         }
 
 

@@ -43,7 +43,8 @@ def take_snapshot(
         SourceError: The source can't be read, or its schema has changed more than the recipe lets pass.
         MetadataError: The recipe's keys do not fit the source, or its data break the keys and checks.
     """
-    declared = recipe.model_dump(mode="json", include={"tables", "subset", "require_read_only"})
+    what = {"tables", "subset", "require_read_only"}
+    declared = recipe.model_dump(mode="json", include=what, exclude={"tables": {"__all__": {"generator"}}})
     key = ("snapshot", __version__, recipe.source_location().scheme, source.version, declared)
     state = source.state()
     known = store.recall(*key, state) if state else None

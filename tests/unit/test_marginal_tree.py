@@ -5,9 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from synth_ops.generators.marginal_tree.chow_liu import ChowLiuBlocks, _binned, _shared
+from synth_ops.generators.marginal_tree.chow_liu import ChowLiuBlocks, _binned
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.conditional import fit_conditional
+from synth_ops.generators.relational_trees.learning.context import information_beyond_chance
 from synth_ops.generators.relational_trees.streams import stream
 
 
@@ -71,7 +72,8 @@ def test_the_tree_is_the_one_of_the_most_mutual_information():
         (parent,) = blocks.choose(variables[name], {n: variables[n] for n in order[:place]}, stream(0, "x"))
         chosen.add(frozenset((name, parent)))
     weights = {
-        frozenset(pair): _shared(*(_binned(variables[name]) for name in pair)) for pair in combinations(variables, 2)
+        frozenset(pair): information_beyond_chance(*(_binned(variables[name]) for name in pair))
+        for pair in combinations(variables, 2)
     }
     assert chosen == kruskal(variables, weights)
 

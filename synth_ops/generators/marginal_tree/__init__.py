@@ -7,6 +7,7 @@ is that of the most mutual information (Chow and Liu, 1968).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from synth_ops.artifacts import Snapshot
 from synth_ops.generators.relational_trees import FittedTrees
@@ -23,6 +24,8 @@ class MarginalTree:
     """
 
     version = "2"
+    frame: ClassVar[bool] = True
+    """Whether single columns of its tables may be made by other generators."""
 
     def __init__(self, *, alpha: float = 5.0, shard_cells: int = 8_000_000) -> None:
         self._alpha, self._shard_cells = alpha, shard_cells

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,14 +9,13 @@ import numpy as np
 
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.conditional import ConditionalTable, fit_conditional
-from synth_ops.generators.relational_trees.learning.context import coarse, mutual_information
+from synth_ops.generators.relational_trees.learning.context import coarse, information_beyond_chance
 from synth_ops.generators.relational_trees.model import AnyBlock
 from synth_ops.generators.relational_trees.names import COLUMN
 from synth_ops.generators.relational_trees.tree import Codes
 
 _ROWS = 20_000
 _BINS = 32
-_DEVIATIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +42,14 @@ class ChowLiuBlocks:
         best = dict.fromkeys(binned, 0.0)
         for other in (*pool.values(), *(variables[name] for name in ordered)):
             codes = _binned(other)
-            best = {name: max(found, _shared(codes, binned[name])) for name, found in best.items()}
+            best = {name: max(found, information_beyond_chance(codes, binned[name])) for name, found in best.items()}
         while best:
             name = max(best, key=lambda each: best[each])
             del best[name]
             ordered.append(name)
-            best = {each: max(found, _shared(binned[name], binned[each])) for each, found in best.items()}
+            best = {
+                each: max(found, information_beyond_chance(binned[name], binned[each])) for each, found in best.items()
+            }
         return [*ordered, *(name for name in names if name not in ordered)]
 
     def choose(
@@ -60,7 +60,7 @@ class ChowLiuBlocks:
     ) -> Sequence[str]:
         """The one that tells most about the target; none where that is no more than chance."""
         wanted = _binned(target)
-        telling = {name: _shared(_binned(each), wanted) for name, each in pool.items()}
+        telling = {name: information_beyond_chance(_binned(each), wanted) for name, each in pool.items()}
         best = max(telling, key=lambda name: telling[name], default=None)
         return [best] if best is not None and telling[best] > 0 else []
 
@@ -78,12 +78,3 @@ def _binned(variable: Variable) -> Codes:
     """A few bins of a sample: the same rows of every variable of a table."""
     codes = np.maximum(variable.codes[:: max(len(variable.codes) // _ROWS, 1)], 0)
     return coarse(codes, _BINS)
-
-
-def _shared(one: Codes, other: Codes) -> float:
-    """Mutual information in nats, less what chance alone may give."""
-    if not len(one):
-        return 0.0
-    freedom = int(one.max()) * int(other.max())
-    chance = freedom + _DEVIATIONS * math.sqrt(2 * freedom)  # of a G test: twice the rows times the information
-    return mutual_information(one, other, _BINS) - chance / (2 * len(one))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from synth_ops.artifact_io import join_parts
 from synth_ops.artifacts import Snapshot, TableData
@@ -18,6 +19,7 @@ from synth_ops.metadata import Metadata
 from synth_ops.ports import ProgressListener
 
 if TYPE_CHECKING:
+    from synth_ops.generators.relational_trees.guests import Guest
     from synth_ops.generators.relational_trees.model import AnyBlock, TableModel
     from synth_ops.generators.relational_trees.sampling import Sampler
 
@@ -50,6 +52,8 @@ class RelationalTrees:
     """
 
     version = "4"
+    frame: ClassVar[bool] = True
+    """Whether single columns of its tables may be made by other generators."""
 
     def __init__(
         self,
@@ -98,12 +102,24 @@ class FittedTrees:
 
     Args:
         shard_cells: How large a shard may be, in cells.
+        guests: Other models that make columns, by table.
     """
 
-    def __init__(self, folder: Path, metadata: Metadata, *, shard_cells: int) -> None:
-        self._folder, self._metadata, self._shard_cells = folder, metadata, shard_cells
+    def __init__(
+        self,
+        folder: Path,
+        metadata: Metadata,
+        *,
+        shard_cells: int,
+        guests: Mapping[str, Guest] = MappingProxyType({}),
+    ) -> None:
+        self._folder, self._metadata, self._shard_cells, self._guests = folder, metadata, shard_cells, guests
         self._models: Mapping[str, TableModel] = {}
         self._samplers: dict[tuple[int, float], Sampler] = {}
+
+    def with_guests(self, guests: Mapping[str, Guest]) -> FittedTrees:
+        """The same model, some columns of which others make."""
+        return FittedTrees(self._folder, self._metadata, shard_cells=self._shard_cells, guests=guests)
 
     def shards(self, scale: float) -> int:
         """How many shards a copy is made of: the same number wherever it is made."""
@@ -126,6 +142,14 @@ class FittedTrees:
 
         self._models = self._models or load(self._folder)
         if (seed, scale) not in self._samplers:
-            sampler = Sampler(self._models, self._metadata, seed=seed, scale=scale, shard_cells=self._shard_cells)
-            self._samplers = {(seed, scale): sampler}
+            self._samplers = {
+                (seed, scale): Sampler(
+                    self._models,
+                    self._metadata,
+                    seed=seed,
+                    scale=scale,
+                    shard_cells=self._shard_cells,
+                    guests=self._guests,
+                )
+            }
         return self._samplers[seed, scale]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from synth_ops.generators.relational_trees.drawing.deferred import refer_later
 from synth_ops.generators.relational_trees.drawing.obey import add_up
 from synth_ops.generators.relational_trees.drawing.state import Made, Sampling, TableDrawing
 from synth_ops.generators.relational_trees.drawing.table import draw_table
+from synth_ops.generators.relational_trees.guests import Guest
 from synth_ops.generators.relational_trees.model import TableModel, lean
 from synth_ops.generators.relational_trees.shards import ShardPlan, plan_shards
 from synth_ops.generators.relational_trees.structure import TableStructure, structure
@@ -35,16 +37,24 @@ class Sampler:
 
     Args:
         shard_cells: How large a shard may be.
+        guests: Other models that make columns, by table.
     """
 
     def __init__(
-        self, models: Mapping[str, TableModel], metadata: Metadata, *, seed: int, scale: float, shard_cells: int
+        self,
+        models: Mapping[str, TableModel],
+        metadata: Metadata,
+        *,
+        seed: int,
+        scale: float,
+        shard_cells: int,
+        guests: Mapping[str, Guest] = MappingProxyType({}),
     ) -> None:
         self._metadata = metadata
         self._structures = structures_of(models, metadata)
         self.plan: ShardPlan = plan_shards(self._structures, models, scale=scale, cells=shard_cells)
         drawn_from = {name: lean(model) for name, model in models.items()}
-        self._sampling = Sampling(models=drawn_from, plan=self.plan, seed=seed)
+        self._sampling = Sampling(models=drawn_from, plan=self.plan, seed=seed, guests=guests)
         self._whole: dict[str, Made] | None = None
 
     def draw(self, shard: int, folder: Path, progress: ProgressListener) -> dict[str, TableData]:

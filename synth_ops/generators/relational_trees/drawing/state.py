@@ -13,6 +13,7 @@ import pyarrow as pa
 from synth_ops.generators.providers import provider_for
 from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.differences import Units
+from synth_ops.generators.relational_trees.guests import Guest
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.sequences import Order
@@ -76,11 +77,13 @@ class Sampling:
         plan: Which shard draws which rows.
         providers: Those made so far: they are the same for every shard.
         pseudonyms: Made-up ids that repeat, by table and column.
+        guests: Other models that make columns, by table.
     """
 
     models: Mapping[str, TableModel]
     plan: ShardPlan
     seed: int
+    guests: Mapping[str, Guest] = field(default_factory=dict)
     providers: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
     pseudonyms: dict[tuple[str, str], pa.Array] = field(default_factory=dict)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from synth_ops.generators.relational_trees.drawing.checks import enforce_checks
+from synth_ops.generators.relational_trees.drawing.guests import host
 from synth_ops.generators.relational_trees.drawing.keys import unique_all
 from synth_ops.generators.relational_trees.drawing.obey import carry, obey
 from synth_ops.generators.relational_trees.drawing.provided import provide
@@ -12,7 +13,7 @@ from synth_ops.generators.relational_trees.drawing.self_references import refer_
 from synth_ops.generators.relational_trees.drawing.sequences import draw_in_order, number_within_parents
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
 from synth_ops.generators.relational_trees.drawing.variables import draw_column
-from synth_ops.generators.relational_trees.names import column_name
+from synth_ops.generators.relational_trees.names import COLUMN, column_name
 
 
 def draw_table(drawing: TableDrawing) -> None:
@@ -32,7 +33,11 @@ def draw_table(drawing: TableDrawing) -> None:
             draw_column(drawing, target)
     unique_all(drawing)
     for target in drawing.made.model.targets:
-        draw_column(drawing, target)
+        if target.name.startswith(COLUMN):
+            draw_column(drawing, target)
+    host(drawing)
+    for target in drawing.made.model.targets:
+        draw_column(drawing, target)  # whom rows may be referred to by, as all their columns say
     provide(drawing)
     _settle(drawing)
 

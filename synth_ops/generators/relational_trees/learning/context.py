@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,6 +24,7 @@ _MOST_INPUTS = 56
 _MOST_CONTEXT = 48
 _SCREENING_ROWS = 10_000
 _SCREENING_BINS = 12
+_DEVIATIONS = 3
 
 
 def seen_through(tables: Mapping[str, Learning], learning: Learning, number: int, role: str) -> dict[str, Variable]:
@@ -88,3 +90,12 @@ def mutual_information(one: Codes, other: Codes, bins: int = _SCREENING_BINS) ->
     independent = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
     seen = share > 0
     return float((share[seen] * np.log(share[seen] / independent[seen])).sum())
+
+
+def information_beyond_chance(one: Codes, other: Codes, bins: int = 32) -> float:
+    """What two variables in so many bins tell of each other, in nats, less what chance alone may give."""
+    if not len(one):
+        return 0.0
+    freedom = int(one.max()) * int(other.max())
+    chance = freedom + _DEVIATIONS * math.sqrt(2 * freedom)  # of a G test: twice the rows times the information
+    return mutual_information(one, other, bins) - chance / (2 * len(one))

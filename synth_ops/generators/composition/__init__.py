@@ -1,0 +1,181 @@
+"""Generators in one another: a frame makes keys, references, counts and order, others the columns of single tables.
+
+So a model of one table works in a schema of forty, and each table gets the model that serves it best. What the others
+learn from has been through the frame's codecs: they never see a value that fewer than k subjects share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from synth_ops.artifacts import Snapshot
+from synth_ops.errors import RecipeError
+from synth_ops.metadata import Metadata, did_you_mean
+from synth_ops.ports import Generator, Progress, ProgressListener
+from synth_ops.worker import open_generator
+
+if TYPE_CHECKING:
+    from synth_ops.generators.relational_trees import FittedTrees
+
+_FRAME, _GUESTS, _DOCUMENT = "frame", "guests", "guests.json"
+_PARTS = 100
+_FEWEST_ROWS = 20
+"""With fewer a model of its own learns nothing: such tables are left to the frame, unless they are named."""
+
+
+class Composed:
+    """A frame, and other generators for the columns of some tables or of all.
+
+    Args:
+        frame: The name of the generator that makes keys, references, cardinalities, order and all other columns.
+        frame_settings: Its settings.
+        everywhere: Which generator makes the columns of every table that `tables` does not name, as a name and its
+            settings; None for the frame.
+        tables: Which generator makes the columns of a table, by its name, in the same form.
+
+    Raises:
+        UnknownPluginError: There is no generator of such a name.
+        RecipeError: One does not take its settings.
+    """
+
+    def __init__(
+        self,
+        *,
+        frame: str = "relational_trees",
+        frame_settings: Mapping[str, Any] | None = None,
+        everywhere: Mapping[str, Mapping[str, Any]] | None = None,
+        tables: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    ) -> None:
+        self._frame_name, self._frame = frame, open_generator(frame, dict(frame_settings or {}))
+        if not getattr(self._frame, "frame", False):
+            raise RecipeError(
+                f"generator {frame!r} can't be a frame for others", "use relational_trees, in this process"
+            )
+        self._everywhere = _one(everywhere) if everywhere else None
+        self._tables = {table: _one(named) for table, named in (tables or {}).items()}
+        named = {*self._tables.values(), *([self._everywhere] if self._everywhere else [])}
+        self._guests: dict[_Named, Generator] = {each: _built(each) for each in named if each != (frame, "{}")}
+        versions = {frame: self._frame.version} | {name: guest.version for (name, _), guest in self._guests.items()}
+        self.version = ", ".join(["1", *(f"{name} {version}" for name, version in sorted(versions.items()))])
+
+    def makers(self, snapshot: Snapshot) -> dict[str, str]:
+        """Who makes the columns of each table, by name.
+
+        Raises:
+            RecipeError: A generator was named for a table that does not exist, or has no column for it to make; every
+                such table is told.
+        """
+        return {name: maker[0] if maker else self._frame_name for name, maker in self._choose(snapshot).items()}
+
+    def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
+        """Learn the frame from the snapshot, and each guest from its own table as the frame's codecs show it."""
+        self._fit(snapshot, folder, None, progress)
+
+    def refit(self, snapshot: Snapshot, folder: Path, previous: Path, *, progress: ProgressListener) -> None:
+        """The same, with what the frame can take over; guests learn anew."""
+        self._fit(snapshot, folder, previous / _FRAME, progress)
+
+    def load(self, folder: Path, metadata: Metadata) -> FittedTrees:
+        """Load what `fit` wrote."""
+        from synth_ops.generators.composition.guest import PooledGuest
+
+        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
+        guests = {}
+        for table, entry in document.items():
+            generator = self._guests[entry["generator"], entry["settings"]]
+            guests[table] = PooledGuest.load(generator, folder / _GUESTS / entry["folder"], metadata, table, entry)
+        return cast("FittedTrees", self._frame.load(folder / _FRAME, metadata)).with_guests(guests)
+
+    def _fit(self, snapshot: Snapshot, folder: Path, previous: Path | None, progress: ProgressListener) -> None:
+        from synth_ops.generators.composition.guest import guest_columns, training_snapshot
+        from synth_ops.generators.relational_trees.model import load
+        from synth_ops.ports import RefittingGenerator
+        from synth_ops.scratch import scratch_folder
+
+        chosen = {name: maker for name, maker in self._choose(snapshot).items() if maker}
+        parts, told = 1 + len(chosen), _part(progress, 0, 1 + len(chosen))
+        (folder / _FRAME).mkdir()
+        if previous and isinstance(self._frame, RefittingGenerator):
+            self._frame.refit(snapshot, folder / _FRAME, previous, progress=told)
+        else:
+            self._frame.fit(snapshot, folder / _FRAME, progress=told)
+        models, document = load(folder / _FRAME), {}
+        for number, (name, maker) in enumerate(chosen.items(), start=1):
+            table = snapshot.metadata.table(name)
+            columns = guest_columns(table, models[name])
+            if not columns:
+                continue  # too few subjects share anything in it
+            place = folder / _GUESTS / str(number)
+            place.mkdir(parents=True)
+            with scratch_folder(folder) as scratch:
+                training = training_snapshot(snapshot, table, columns, models[name], scratch)
+                self._guests[maker].fit(training, place, progress=_part(progress, number, parts, name))
+            document[name] = {
+                "generator": maker[0],
+                "settings": maker[1],
+                "folder": str(number),
+                "columns": list(columns),
+                "rows": snapshot.tables[name].rows,
+            }
+        (folder / _DOCUMENT).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+    def _choose(self, snapshot: Snapshot) -> dict[str, _Named | None]:
+        """The guest of each table; None where the frame makes all."""
+        import pyarrow.parquet as pq
+
+        from synth_ops.generators.composition.guest import may_have_guest
+        from synth_ops.generators.relational_trees.structure import structure
+
+        metadata = snapshot.metadata
+        rows = {name: data.rows for name, data in snapshot.tables.items()}
+        schemas = {name: pq.read_schema(data.files[0]) for name, data in snapshot.tables.items()}
+        problems = [
+            f"table {name!r} is not in the copy{did_you_mean(name, metadata.table_names)}"
+            for name in self._tables
+            if name not in metadata.table_names
+        ]
+        chosen: dict[str, _Named | None] = {}
+        for each in structure(metadata, rows, schemas):
+            name, able = each.table.name, may_have_guest(each)
+            named = self._tables.get(name)
+            if named is None:
+                enough = able and not each.lookup and rows[name] >= _FEWEST_ROWS
+                chosen[name] = self._everywhere if enough else None
+            elif named in self._guests and not able:
+                problems.append(
+                    f"table {name!r} has no column that {named[0]!r} could make: keys, references, texts "
+                    "and what follows from other columns are made for it"
+                )
+            else:
+                chosen[name] = named if named in self._guests else None
+        if problems:
+            raise RecipeError("; ".join(problems), "correct `generator` under `tables` in the recipe")
+        return chosen
+
+
+_Named = tuple[str, str]
+"""A generator's name, and its settings as JSON."""
+
+
+def _one(named: Mapping[str, Mapping[str, Any]]) -> _Named:
+    ((name, settings),) = named.items()
+    return name, json.dumps(settings, sort_keys=True)
+
+
+def _built(named: _Named) -> Generator:
+    return open_generator(named[0], json.loads(named[1]))
+
+
+def _part(progress: ProgressListener, number: int, parts: int, table: str = "") -> ProgressListener:
+    """Ticks of one of several generators, as those of the whole; of a guest, with its table's name."""
+
+    def told(tick: Progress) -> None:
+        item = tick.item if table in ("", tick.item) else f"{table}: {tick.item}"
+        done = _PARTS * number + _PARTS * tick.done // max(tick.total, 1)
+        progress(replace(tick, item=item, done=done, total=_PARTS * parts))
+
+    return told

@@ -1,0 +1,158 @@
+"""One table's guest: which columns it makes, what it learns from, and how its rows come."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synth_ops.artifact_io import write_table
+from synth_ops.artifacts import Snapshot, TableData
+from synth_ops.errors import SampleError
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
+from synth_ops.generators.relational_trees.drawing.values import chunked, decode
+from synth_ops.generators.relational_trees.model import TableModel
+from synth_ops.generators.relational_trees.names import COLUMN, column_name
+from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure
+from synth_ops.metadata import Kind, Metadata, Table
+from synth_ops.ports import FittedGenerator, Generator, Progress
+
+_ROUNDS = 8
+_BATCH_ROWS = 131_072
+
+
+def may_have_guest(structure: TableStructure) -> bool:
+    """Whether a table has a column that a guest could make, as far as is known before anything is learned."""
+    return any(column.kind is not Kind.ID for column in structure.learned if _is_free(structure.table, column.name))
+
+
+def guest_columns(table: Table, model: TableModel) -> tuple[str, ...]:
+    """The columns that a guest makes: learned ones that no key needs, and nothing else decides.
+
+    What orders the rows of a parent, what is counted from other times, and what follows from other columns stays with
+    the frame: a model that sees one row at a time would break it.
+    """
+    bound = {*model.bases, *model.ranks, *(each.column for each in model.differences)}
+    bound |= {target.name.removeprefix(COLUMN) for target in model.targets if target.rule or target.guards}
+    if model.sequence:
+        strand = (model.sequence.strand or "").removeprefix(COLUMN)
+        bound |= {*model.sequence.ordered_by, strand, model.sequence.time or ""}
+    drawn = {target.name for target in model.targets}
+    return tuple(
+        column.name
+        for column in table.columns
+        if model.makers[column.name] is Maker.LEARNED
+        and isinstance(model.codecs.get(column.name), CategoryCodec | NumberCodec)
+        and column_name(column.name) in drawn
+        and _is_free(table, column.name)
+        and column.name not in bound
+    )
+
+
+def _is_free(table: Table, column: str) -> bool:
+    return column not in table.determined and not any(column in key for key in table.keys)
+
+
+def training_snapshot(
+    snapshot: Snapshot, table: Table, columns: Sequence[str], model: TableModel, folder: Path
+) -> Snapshot:
+    """A table alone, without its keys, as the frame's codecs show it.
+
+    Values that k subjects share are as they are; others are drawn anew from their bin, or from the kept ones.
+    """
+    schema = pa.schema([model.schema.field(name) for name in columns])
+    data = snapshot.tables[table.name]
+    rows = pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in data.files])
+    shown = [_shown(model, name, rows.column(name), table.name) for name in columns]
+    batches = pa.Table.from_arrays(shown, schema=schema).to_batches(max_chunksize=_BATCH_ROWS)
+    written = write_table(folder, table.name, schema, batches)
+    return dataclasses.replace(
+        snapshot, metadata=_alone(snapshot.metadata, table.name, columns), tables={table.name: written}, warnings=()
+    )
+
+
+def _shown(model: TableModel, column: str, values: pa.ChunkedArray, table: str) -> pa.Array:
+    codec, generator = model.codecs[column], stream(0, "guest", table, column)
+    known = values.cast(pa.string()) if isinstance(codec, CategoryCodec) else values
+    if not isinstance(codec, CategoryCodec | NumberCodec):
+        raise TypeError(f"column {column!r} is not learned")
+    return decode(model, column, codec.encode(chunked(known.combine_chunks())), generator)
+
+
+def _alone(metadata: Metadata, name: str, columns: Sequence[str]) -> Metadata:
+    """What a guest is told: the columns, and the rules between them."""
+    table = metadata.table(name)
+    within = (each for each in table.rules if not (each.through or each.child))
+    alone = dataclasses.replace(
+        table,
+        columns=tuple(column for column in table.columns if column.name in columns),
+        primary_key=(),
+        uniques=(),
+        foreign_keys=(),
+        checks=(),
+        rules=tuple(each for each in within if {each.column, *each.inputs} <= set(columns)),
+        generated=(),
+        indexes=(),
+        unsupported_checks=0,
+    )
+    return Metadata(tables=(alone,))
+
+
+class PooledGuest:
+    """A fitted generator of one table, that makes as many rows as it is asked for.
+
+    Args:
+        fitted: The model.
+        table: Its one table's name.
+        columns: That it makes.
+        learned: How many rows it learned from.
+    """
+
+    def __init__(self, fitted: FittedGenerator, *, table: str, columns: Sequence[str], learned: int) -> None:
+        self.columns = tuple(columns)
+        self._fitted, self._table, self._learned = fitted, table, learned
+
+    @classmethod
+    def load(
+        cls, generator: Generator, folder: Path, metadata: Metadata, table: str, entry: Mapping[str, Any]
+    ) -> PooledGuest:
+        """Load a guest from its folder, and what the frame noted of it."""
+        fitted = generator.load(folder, _alone(metadata, table, entry["columns"]))
+        return cls(fitted, table=table, columns=entry["columns"], learned=entry["rows"])
+
+    def rows(self, count: int, *, seed: int) -> pa.Table:
+        """So many rows, in as many draws as that takes.
+
+        Raises:
+            SampleError: The model makes too few.
+        """
+        found: list[pa.Table] = []
+        missing = count
+        for attempt in range(_ROUNDS):
+            if missing <= 0:
+                break
+            drawn = int(np.random.default_rng([seed, attempt]).integers(0, 2**31))
+            with tempfile.TemporaryDirectory(prefix="synth_ops-") as place:
+                made = self._fitted.sample(Path(place), seed=drawn, scale=missing / self._learned, progress=_ignore)
+                found.append(self._read(made[self._table]))
+            missing -= found[-1].num_rows
+        if missing > 0:
+            raise SampleError(
+                f"the generator of table {self._table!r} made {count - missing} of the {count} rows asked for",
+                "name another `generator` for this table",
+            )
+        return pa.concat_tables(found).slice(0, count)
+
+    def _read(self, data: TableData) -> pa.Table:
+        return pa.concat_tables([pq.read_table(file, columns=list(self.columns)) for file in data.files])
+
+
+def _ignore(_: Progress) -> None:
+    """The frame tells what is being drawn."""
