@@ -21,7 +21,7 @@ from synth_ops.metadata import Table
 from synth_ops.ports import CheckContext, Threshold
 
 _RATIO = "efficacy.score_ratio"
-_FEWEST_ROWS, _MOST_CLASSES = 100, 5
+_FEWEST_ROWS, _MOST_ROWS, _MOST_CLASSES = 100, 100_000, 5
 _WORTH_PREDICTING = 0.05
 
 
@@ -72,7 +72,7 @@ class EfficacyCheck:
 
 
 def _table(databases: Databases, table: Table, columns: Sequence[str], threshold: Threshold) -> Iterator[Evidence]:
-    rows = databases.rows(table.name)
+    rows = databases.rows(table.name, most=_MOST_ROWS)
     for column in columns:
         subject = f"{table.name}.{column}"
         reason = _unfit(rows, column)

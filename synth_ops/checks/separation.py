@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from synth_ops.artifacts import Evidence
 from synth_ops.checks.limits import judged
-from synth_ops.checks.models import boosted_trees
-from synth_ops.checks.rows import Databases, Rows
+from synth_ops.checks.models import Answers, boosted_trees
+from synth_ops.checks.rows import Databases, Matrix, Rows
 from synth_ops.checks.statistics import Z, area_under_curve, auc_noise
 from synth_ops.checks.views import COPY, SOURCE, failed
 from synth_ops.ports import Threshold
@@ -108,15 +111,19 @@ def _apart(rows: Rows) -> tuple[float, tuple[int, int], list[str]] | None:
         [random.permutation(count)[group] % _FOLDS for count, group in zip(counts, groups, strict=True)]
     )
     sides = np.repeat([0.0, 1.0], size)
-    aucs, gains = [], np.zeros(inputs.shape[1])
-    for fold in range(_FOLDS):
-        asked = folds == fold
-        if len(np.unique(sides[asked])) == len(np.unique(sides[~asked])) == len(counts):
-            predict, gain = boosted_trees(inputs[~asked], sides[~asked], binary=True)
-            scores = predict(inputs[asked])
-            aucs.append(area_under_curve(scores[sides[asked] == 1], scores[sides[asked] == 0]))
-            gains += gain
-    if not aucs:
+    tested = [folds == fold for fold in range(_FOLDS)]
+    tested = [each for each in tested if len(np.unique(sides[each])) == len(np.unique(sides[~each])) == len(counts)]
+    if not tested:
         return None
-    best = np.argsort(-gains, kind="stable")[:_TOLD]
-    return float(np.mean(aucs)), counts, [rows.names[place] for place in best if gains[place] > 0]
+    with ThreadPoolExecutor(len(tested)) as executor:
+        aucs, gains = zip(*executor.map(partial(_fold, inputs, sides), tested), strict=True)
+    gain = np.sum(gains, axis=0)
+    best = np.argsort(-gain, kind="stable")[:_TOLD]
+    return float(np.mean(aucs)), counts, [rows.names[place] for place in best if gain[place] > 0]
+
+
+def _fold(inputs: Matrix, sides: Answers, asked: npt.NDArray[np.bool_]) -> tuple[float, Answers]:
+    """The AUC on some rows when all others were learned from, and how much each column helped."""
+    predict, gain = boosted_trees(inputs[~asked], sides[~asked], binary=True)
+    scores = predict(inputs[asked])
+    return area_under_curve(scores[sides[asked] == 1], scores[sides[asked] == 0]), gain

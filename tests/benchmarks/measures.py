@@ -7,8 +7,11 @@ shows what the ceiling is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightgbm
@@ -23,8 +26,14 @@ TREES, FOLDS, REPLICATES = 120, 5, 500
 ISOLATED = ", most isolated"
 _MISMATCH = 0.5
 _MISSING_RANK = -0.5
-_TREE_SETTINGS = {"objective": "binary", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
-_FEWEST_TO_SHARE = 20_000
+_TREE_SETTINGS = {
+    "objective": "binary",
+    "verbose": -1,
+    "seed": 0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,  # two mostly wait for each other, for minutes where the machine is busy
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,16 +150,21 @@ def separation(
     ]
     fold = np.random.default_rng(0).integers(0, FOLDS, groups[0].max() + groups[1].max() + 2)
     folds = fold[np.concatenate([groups[0], groups[1] + groups[0].max() + 1])]
-    aucs, gains = [], np.zeros(inputs.shape[1])
-    for number in range(FOLDS):
-        held_out = folds == number
-        if len(np.unique(sides[held_out])) == len(np.unique(sides[~held_out])) == len(picked):
-            model = _booster(inputs[~held_out], sides[~held_out])
-            scores = np.asarray(model.predict(inputs[held_out]))
-            aucs.append(area_under_curve(scores[sides[held_out] == 1], scores[sides[held_out] == 0]))
-            gains += model.feature_importance("gain")
+    parts = [folds == number for number in range(FOLDS)]
+    parts = [each for each in parts if len(np.unique(sides[each])) == len(np.unique(sides[~each])) == len(picked)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as executor:
+        found = list(executor.map(partial(_told_apart, inputs, sides), parts))
+    aucs, gains = [auc for auc, _ in found], np.sum([gain for _, gain in found], axis=0)
     telltales = [str(real.columns[place]) for place in np.argsort(-gains, kind="stable")[:4] if gains[place] > 0]
     return Separation(auc=float(np.mean(aucs)) if aucs else 0.5, n=size, telltales=tuple(telltales))
+
+
+def _told_apart(inputs: Matrix, sides: Matrix, held_out: Matrix) -> tuple[float, Matrix]:
+    """The AUC on some rows when all others were learned from, and how much each column helped."""
+    model = _booster(inputs[~held_out], sides[~held_out])
+    scores = np.asarray(model.predict(inputs[held_out], num_threads=1))
+    auc = area_under_curve(scores[sides[held_out] == 1], scores[sides[held_out] == 0])
+    return auc, model.feature_importance("gain")
 
 
 def efficacy(train: pd.DataFrame, test: pd.DataFrame, target: str) -> float:
@@ -394,9 +408,7 @@ def _bootstrapped(measure: Callable[..., Any], *units: int) -> Estimate:
 
 def _booster(inputs: Matrix, answers: Matrix) -> lightgbm.Booster:
     data = lightgbm.Dataset(inputs, answers.astype(float))
-    # on few rows two threads mostly wait for each other, for minutes where the machine is busy
-    threads = 2 if len(inputs) >= _FEWEST_TO_SHARE else 1
-    return lightgbm.train({**_TREE_SETTINGS, "num_threads": threads}, data, TREES)
+    return lightgbm.train(_TREE_SETTINGS, data, TREES)
 
 
 def _picked(rows: int, most: int, seed: int) -> Matrix:
