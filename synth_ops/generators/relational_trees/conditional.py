@@ -17,8 +17,6 @@ _FEWEST_ROWS = 20
 _BACK = -1
 _ONE = 2.0**32
 
-Words = npt.NDArray[np.uint64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionalTable:

@@ -17,8 +17,8 @@ from synth_ops.generators.relational_trees.bases import Base
 from synth_ops.generators.relational_trees.block import Block
 from synth_ops.generators.relational_trees.codec import Codec, NumberCodec, codec_from_json
 from synth_ops.generators.relational_trees.conditional import ConditionalTable
+from synth_ops.generators.relational_trees.dependencies import Dependency
 from synth_ops.generators.relational_trees.differences import Difference, Origin, difference_from_json
-from synth_ops.generators.relational_trees.rules import Rule
 from synth_ops.generators.relational_trees.sequences import SequenceModel, sequence_from_json
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Tree
@@ -47,8 +47,8 @@ class Target:
     name: str
     inputs: tuple[str, ...]
     block: AnyBlock
-    rule: Rule | None = None
-    guards: Mapping[str, Rule] = field(default_factory=dict)
+    rule: Dependency | None = None
+    guards: Mapping[str, Dependency] = field(default_factory=dict)
     made_of: str = ""
 
 
@@ -72,14 +72,12 @@ class ReferenceModel:
     """One foreign key.
 
     Attributes:
-        groups: How many groups its parents are in.
         group_of: For a lookup parent: the group of each of its rows; empty otherwise (then a variable of the parent).
         quota: Children per parent.
         null_share, broken_share: Of all child rows.
         broken_values: How many distinct values the broken references have.
     """
 
-    groups: int
     group_of: tuple[int, ...]
     quota: Quota
     null_share: float
@@ -243,15 +241,15 @@ def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[
     )
 
 
-def _rule_to_json(rule: Rule, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+def _rule_to_json(rule: Dependency, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     number = str(len(arrays))
     arrays[f"{number}.keys"], arrays[f"{number}.values"] = rule.keys, rule.values
     return {"inputs": list(rule.inputs), "sizes": list(rule.sizes), "table": number}
 
 
-def _rule_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Rule:
+def _rule_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> Dependency:
     number = entry["table"]
-    return Rule(
+    return Dependency(
         inputs=tuple(entry["inputs"]),
         sizes=tuple(entry["sizes"]),
         keys=arrays[f"{number}.keys"],
@@ -261,7 +259,6 @@ def _rule_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[An
 
 def _reference_to_json(model: ReferenceModel, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     return {
-        "groups": model.groups,
         "group_of": list(model.group_of),
         "quota": {
             "codec": model.quota.codec.to_json(),
@@ -279,7 +276,6 @@ def _reference_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     if not isinstance(codec, NumberCodec):
         raise TypeError("a quota counts children")
     return ReferenceModel(
-        groups=entry["groups"],
         group_of=tuple(entry["group_of"]),
         quota=Quota(
             codec=codec, mean=entry["quota"]["mean"], target=_target_from_json(entry["quota"]["target"], arrays)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import NumberCodec, fit_number
+from synth_ops.generators.relational_trees.dependencies import determined
 from synth_ops.generators.relational_trees.differences import (
     DISTANCE_CODES,
     Difference,
@@ -27,7 +28,6 @@ from synth_ops.generators.relational_trees.learning.columns import threshold
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.names import column_name, elapsed_name
 from synth_ops.generators.relational_trees.references import Rows
-from synth_ops.generators.relational_trees.rules import determined
 from synth_ops.sql import K_SUBJECTS
 
 if TYPE_CHECKING:

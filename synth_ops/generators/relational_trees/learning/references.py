@@ -79,7 +79,6 @@ def learn_references(
                 codes[codes == NULL] = -1
             learning.variables[reference_name(number)] = Variable(codes=codes, size=count + FIRST_GROUP, ordered=False)
         learning.references[number] = ReferenceModel(
-            groups=count,
             group_of=tuple(int(group) for group in groups) if parent.structure.lookup else (),
             quota=_learn_quota(parent, table.name, number, parent_of, method),
             null_share=float((parent_of == NO_PARENT).mean()) if len(parent_of) else 0.0,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.dependencies import Dependency, determined, find_dependency
 from synth_ops.generators.relational_trees.differences import Origin
 from synth_ops.generators.relational_trees.learning.context import seen_through
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
@@ -33,7 +34,6 @@ from synth_ops.generators.relational_trees.names import (
     role_name,
     same_name,
 )
-from synth_ops.generators.relational_trees.rules import Rule, determined, find_rule
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.metadata import Relation
 from synth_ops.sql import K_SUBJECTS
@@ -60,7 +60,7 @@ def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: Bl
         yield from executor.map(learn_one, jobs)
 
 
-def _rules(learning: Learning) -> dict[str, list[Rule]]:
+def _rules(learning: Learning) -> dict[str, list[Dependency]]:
     """What single columns determine; those that are counted from others are not determined."""
     counted = {column_name(name) for name in learning.counted()}
     columns = {name: each for name, each in learning.variables.items() if name.startswith(COLUMN)}
@@ -70,7 +70,7 @@ def _rules(learning: Learning) -> dict[str, list[Rule]]:
 def _jobs(
     tables: Mapping[str, Learning],
     learning: Learning,
-    rules: Mapping[str, Sequence[Rule]],
+    rules: Mapping[str, Sequence[Dependency]],
     method: BlockMethod,
 ) -> Iterator[tuple[str, Variable, dict[str, Variable]]]:
     """Every variable to draw, in order, with what it may depend on."""
@@ -127,7 +127,7 @@ def _with_parts(
     pool[name] = whole
 
 
-def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> list[str]:
+def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Dependency]]) -> list[str]:
     """Own variables in the order in which they are drawn: what orders rows, keys, then the fewest codes first.
 
     A column that a finer one determines follows the finer one, which takes its place.
@@ -152,7 +152,7 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> li
     return names
 
 
-def _free_columns(learning: Learning, rules: Mapping[str, Sequence[Rule]]) -> set[str]:
+def _free_columns(learning: Learning, rules: Mapping[str, Sequence[Dependency]]) -> set[str]:
     """Columns that may be drawn in any order: no key, and nothing follows from them exactly, nor they from anything."""
     bound = set(rules) | {name for found in rules.values() for rule in found for name in rule.inputs}
     own = {*learning.structure.own_key_columns(), *learning.bases, *learning.counted()}
@@ -195,7 +195,7 @@ def learn_target(
     target: Variable,
     pool: Mapping[str, Variable],
     method: BlockMethod,
-    finer: Mapping[str, Rule] = MappingProxyType({}),
+    finer: Mapping[str, Dependency] = MappingProxyType({}),
     *,
     ruled: bool = False,
 ) -> Target:
@@ -203,7 +203,7 @@ def learn_target(
     generator = stream(0, "learn", name)
     names = method.choose(target, pool, generator)
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
-    rule = find_rule(target, pool, K_SUBJECTS) if ruled else None
+    rule = find_dependency(target, pool, K_SUBJECTS) if ruled else None
     guards = {other: each for other, each in finer.items() if other in pool}
     made_of = _digest(target, usable, generator)
     block = method.known[made_of] if made_of in method.known else method.fit(target, usable, generator)

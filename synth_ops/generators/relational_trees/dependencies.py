@@ -22,7 +22,7 @@ Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Dependency:
     """What determines a variable.
 
     Attributes:
@@ -44,7 +44,7 @@ class Rule:
         return np.where(self.keys[place] == key, self.values[place], -1).astype(np.int32)
 
 
-def find_rule(target: Variable, pool: Mapping[str, Variable], k: int) -> Rule | None:
+def find_dependency(target: Variable, pool: Mapping[str, Variable], k: int) -> Dependency | None:
     """One variable, or else two, that determine the target in every row; None where there are none.
 
     Combinations that fewer than k rows share are left out of the rule, and it must stand for more than chance: there
@@ -71,10 +71,10 @@ def find_rule(target: Variable, pool: Mapping[str, Variable], k: int) -> Rule | 
     return None
 
 
-def determined(variables: Mapping[str, Variable], k: int) -> dict[str, list[Rule]]:
+def determined(variables: Mapping[str, Variable], k: int) -> dict[str, list[Dependency]]:
     """For each variable, the rules by which single finer ones determine it, the coarsest of those first."""
     by_size = sorted(variables, key=lambda name: (variables[name].size, name))
-    rules: dict[str, list[Rule]] = {}
+    rules: dict[str, list[Dependency]] = {}
     for place, name in enumerate(by_size):
         target = variables[name]
         known = np.flatnonzero(target.codes >= 0)
@@ -89,7 +89,7 @@ def determined(variables: Mapping[str, Variable], k: int) -> dict[str, list[Rule
 
 def _rule(
     target: Variable, pool: Mapping[str, Variable], names: tuple[str, ...], known: Keys, few: Keys, k: int
-) -> Rule | None:
+) -> Dependency | None:
     sizes = tuple(pool[name].size for name in names)
     if np.prod(sizes, dtype=np.float64) * target.size > _WIDEST_KEY:
         return None
@@ -102,7 +102,7 @@ def _rule(
     kept = counts >= k
     if not kept.any():
         return None
-    return Rule(inputs=names, sizes=sizes, keys=keys[kept], values=(pairs[kept] % target.size).astype(np.int32))
+    return Dependency(inputs=names, sizes=sizes, keys=keys[kept], values=(pairs[kept] % target.size).astype(np.int32))
 
 
 def _explained(target: Variable, candidate: Variable, rows: Keys) -> float:
