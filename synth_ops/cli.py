@@ -489,6 +489,10 @@ def _copy_summary(store: Store, copy_id: str) -> dict[str, Any]:
     return {"path": str(store.read(ref).path), "tables": tables}
 
 
+def _role(table: Any) -> str:
+    return "  (people)" if table.subject else "  (copied as it is)" if table.copied else ""
+
+
 def _plan_lines(snapshot: Any, makers: Mapping[str, str]) -> list[str]:
     from synth_ops.metadata import generation_order
     from synth_ops.rules import describe
@@ -497,7 +501,7 @@ def _plan_lines(snapshot: Any, makers: Mapping[str, str]) -> list[str]:
     lines = []
     for name in generation_order(metadata)[0]:
         table = metadata.table(name)
-        lines.append(f"\n{name}  {snapshot.tables[name].rows:,} rows{'  (people)' if table.subject else ''}")
+        lines.append(f"\n{name}  {snapshot.tables[name].rows:,} rows{_role(table)}")
         if name in makers:
             lines.append(f"  columns made by {makers[name]}")
         if table.primary_key:

@@ -150,6 +150,7 @@ class Table:
         comment: What the source's schema says about it.
         generated: Columns that the source computes, which are not among `columns`.
         indexes: Those of the source that belong to no constraint.
+        copied: Whether its rows come as they are, as the recipe says.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Table:
     comment: str = ""
     generated: tuple[GeneratedColumn, ...] = ()
     indexes: tuple[Index, ...] = ()
+    copied: bool = False
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -456,6 +458,7 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
         comment=document["comment"],
         generated=tuple(GeneratedColumn(**column) for column in document["generated"]),
         indexes=tuple(Index(**index) for index in document["indexes"]),
+        copied=document["copied"],
     )
 
 

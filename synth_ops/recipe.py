@@ -152,6 +152,8 @@ class FixturesRecipe(_Section):
 class TableRecipe(_Section):
     """What the user knows better than the source, of one table."""
 
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)  # `copy` is a method of every model
+
     exclude: bool = False
     """Leave the table out of the copy."""
     where: str = ""
@@ -162,6 +164,8 @@ class TableRecipe(_Section):
     servers."""
     keep: bool = False
     """Leave the target's table as it is; for PostgreSQL. The copy's own rows of it are not published."""
+    copied: bool = Field(default=False, alias="copy")
+    """Copy the rows as they are, real values and all: for reference tables, such as countries, that hold no persons."""
     subject: bool | None = None
     """Whether a row is a person (or whom else privacy protects); detected when left out."""
     primary_key: Names | None = None
@@ -186,10 +190,12 @@ class TableRecipe(_Section):
         return _named(self.generator) if self.generator else None
 
     @model_validator(mode="after")
-    def _no_generator_for_nothing(self) -> Self:
-        for name in ("exclude", "keep"):
-            if self.generator and getattr(self, name):
-                raise ValueError(f"a table with `{name}` is not made: it has no `generator`")
+    def _one_fate(self) -> Self:
+        fates = [name for name, so in (("exclude", self.exclude), ("keep", self.keep), ("copy", self.copied)) if so]
+        if len(fates) > 1:
+            raise ValueError("a table has one of `exclude`, `keep` and `copy`")
+        if fates and self.generator:
+            raise ValueError(f"a table with `{fates[0]}` is not made: it has no `generator`")
         return self
 
 
@@ -576,7 +582,7 @@ def _fields_at(place: Sequence[int | str]) -> list[str]:
     if place[-1] == "fixtures":
         return list(FixturesRecipe.model_fields)
     named = models.get(str(place[-2])) if len(place) > 1 else None
-    return list(named.model_fields) if named else []
+    return [field.alias or name for name, field in named.model_fields.items()] if named else []
 
 
 def _reason(error: Exception) -> str:

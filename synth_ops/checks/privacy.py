@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from synth_ops.artifacts import Evidence
+from synth_ops.artifacts import Evidence, Severity
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
 from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, person_leaks
 from synth_ops.checks.rarity import (
@@ -41,6 +41,9 @@ class PrivacyCheck:
                         failed(check=IDENTICAL_ROWS, table=table.name, reason="the table can't be read on both sides")
                     )
                     continue
+                if table.copied:
+                    evidence.append(_declared(table, context.copy.tables[table.name].rows))
+                    continue
                 for check, subject, measure in self._measurements(views, table):
                     found = measured(measure, check=check, subject=subject, table=table.name)
                     evidence.extend(replace(each, seed=context.seed) for each in found)
@@ -69,3 +72,16 @@ class PrivacyCheck:
         measurements.append(("privacy.extremes", table.name, partial(extremes, views, table, limits)))
         measurements.append((IDENTICAL_ROWS, table.name, partial(identical_rows, views, table, limits)))
         return measurements
+
+
+def _declared(table: Table, rows: int) -> Evidence:
+    """What the report says of a table that the recipe wants copied as it is."""
+    return Evidence(
+        check="privacy.copied_rows",
+        subject=table.name,
+        value=float(rows),
+        n=rows,
+        severity=Severity.INFO,
+        detail="copied as they are: the recipe says `copy: true`",
+        table=table.name,
+    )

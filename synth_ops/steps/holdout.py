@@ -75,7 +75,7 @@ def plan_split(metadata: Metadata) -> SplitPlan:
         candidates.sort(key=lambda table: (-owners.count(table.name), -table.rows, table.name))
     else:
         referred = {key.parent for table in metadata.tables for key in table.foreign_keys if key.parent != table.name}
-        candidates = [table for table in metadata.tables if table.name not in referred]
+        candidates = [table for table in metadata.tables if table.name not in referred and not table.copied]
     roots: list[str] = []
     for table in candidates:
         alone = not any({table.name, other} <= names for names in reach.values() for other in roots)

@@ -11,6 +11,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, TableData
 from synth_ops.errors import SampleError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.ports import Generator, ProgressListener, ShardedGenerator
+from synth_ops.steps.reference_tables import put_in
 from synth_ops.steps.shards import ShardJob, available_workers, draw_shards, gather_shards, shard_ref
 from synth_ops.store import Store
 
@@ -79,12 +80,14 @@ def _copy(
     if store.exists(ref):
         return ref, True
     fitted = read_model(store, model)
-    metadata = read_snapshot(store, fitted.snapshot).metadata
+    snapshot = read_snapshot(store, fitted.snapshot)
+    metadata = snapshot.metadata
     with store.scratch() as folder:
         tables = draw(folder)
         missing = [name for name in metadata.table_names if name not in tables]
         if missing:
             raise SampleError(f"generator {fitted.generator!r} made no table {', '.join(missing)}")
+        tables = put_in(folder, metadata, snapshot.tables, tables)
         body = {
             "model": model.to_json(),
             "snapshot": fitted.snapshot.to_json(),

@@ -19,6 +19,7 @@ from synth_ops.recipe import ColumnRecipe, Recipe, TableRecipe
 from synth_ops.rules import find_rules
 from synth_ops.steps.constraints import hold_to_data
 from synth_ops.steps.drift import refuse
+from synth_ops.steps.reference_tables import declare
 from synth_ops.steps.subset import part_of
 from synth_ops.store import Store
 
@@ -87,6 +88,12 @@ def take_snapshot(
                 (n, column) for n, table in recipe.tables.items() for column, c in table.columns.items() if c.kind
             ],
         )
+        metadata = declare(metadata, [name for name, table in recipe.tables.items() if table.copied])
+        warnings += [
+            f"table {table.name!r} is copied as it is, with {table.rows:,} real rows"
+            for table in metadata.tables
+            if table.copied
+        ]
         decided = any(table.subject is not None for table in recipe.tables.values())
         if not decided and not any(table.subject for table in metadata.tables) and any(t.rows for t in tables.values()):
             warnings.append(_NOBODY)
