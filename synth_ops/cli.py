@@ -151,9 +151,9 @@ def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json:
         _print_json(_summary(opened, done, None))
     else:
         facts = {result.step: result.facts for result in done}
-        output.print(
-            f"published generation {facts['publish']['generation']} to {facts['publish']['target']}", markup=False
-        )
+        fell = next((each["instead_of"] for each in facts.values() if "instead_of" in each), "")
+        published = f"published generation {facts['publish']['generation']} to {facts['publish']['target']}"
+        output.print(f"{published}{f'; instead of {fell}' if fell else ''}", markup=False)
         output.print(f"report    {facts['publish'].get('report', facts['gate']['report'])}", markup=False)
 
 
@@ -455,6 +455,8 @@ def _summary(store: Store, done: Sequence[Any], failure: SynthOpsError | None) -
         artifacts["gate"] = failure.report_id
     judged = ArtifactRef(kind=ArtifactKind.REPORT, id=artifacts["gate"]) if "gate" in artifacts else None
     verdict = _if_readable(lambda: read_report(store, judged)) if judged else None
+    if verdict:  # another generator may have stepped in
+        artifacts |= {"sample": verdict.copy.id, "fit": store.facts(verdict.copy)["model"]["id"]}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "verdict": verdict.verdict if verdict else None,
@@ -462,6 +464,7 @@ def _summary(store: Store, done: Sequence[Any], failure: SynthOpsError | None) -
         "generation": facts.get("publish", {}).get("generation"),
         "artifacts": artifacts,
         "skipped": [result.step for result in done if result.skipped],
+        "instead_of": next((each["instead_of"] for each in facts.values() if "instead_of" in each), None),
         "copy": _if_readable(lambda: _copy_summary(store, artifacts["sample"])) if "sample" in artifacts else None,
         "report": str(verdict.html) if verdict else None,
         "seconds": {result.step: round(result.seconds, 3) for result in done},

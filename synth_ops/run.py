@@ -18,10 +18,12 @@ from synth_ops.choice import Choice, ladder
 from synth_ops.errors import (
     ArtifactNotFoundError,
     ArtifactVersionError,
+    FitError,
     GateFailedError,
     PublishError,
     PublishRefusedError,
     RecipeError,
+    SampleError,
     SynthOpsError,
     refuse_interruption,
     unforeseen,
@@ -50,9 +52,13 @@ from synth_ops.store import Store
 if TYPE_CHECKING:
     from synth_ops.report import Context
 
+_LADDER = ("fit", "sample", "gate")
+"""The steps that a generator may fail, in order."""
 STORE_VARIABLE = "SYNTH_OPS_STORE"
 REPORTS_VARIABLE = "SYNTH_OPS_REPORTS_URL"
 logger = logging.getLogger(__name__)
+
+_Made = tuple[ArtifactRef, bool, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +112,17 @@ def run_step(
     if step not in _RUNNERS:
         raise RecipeError(f"there is no step {step!r}", f"steps: {', '.join(_RUNNERS)}")
     started = time.perf_counter()
-    with _nothing_unforeseen():
-        ref, skipped, facts = _RUNNERS[step](recipe, store, needs, progress or _ignore)
+    ref, skipped, facts = _on_the_ladder(recipe, step, store, needs, progress or _ignore)
     seconds = time.perf_counter() - started
     logger.info("%s %s %s in %.1f s", step, "found" if skipped else "made", ref.id, seconds)
-    store.remember(*_latest_key(recipe, ref.kind), ref=ref)
     if not skipped:
         store.record("seconds", ref.id, name=step, entry={"seconds": round(seconds, 3)})
     if facts.get("verdict") == "failed":
         raise GateFailedError(
-            f"the copy failed its gate: {facts['blocked_by']}", f"see {facts['report']}", report_id=ref.id, facts=facts
+            f"the copy failed its gate: {facts['blocked_by']}{_instead(facts)}",
+            f"see {facts['report']}",
+            report_id=ref.id,
+            facts=facts,
         )
     return StepResult(step=step, ref=ref, skipped=skipped, seconds=seconds, facts=facts)
 
@@ -144,6 +151,83 @@ def run_all(
         if on_step:
             on_step(result)
     return results
+
+
+def _on_the_ladder(
+    recipe: Recipe, step: str, store: Store, needs: ArtifactRef | None, progress: ProgressListener
+) -> _Made:
+    """What a step makes; where a generator fails it, what the next one makes that the recipe names, from `fit` on."""
+    rungs = recipe.generators
+    if step not in _LADDER or len(rungs) == 1:
+        return _through(recipe, (step,), store, needs, progress, 0)
+    place, snapshot, fell = _place(recipe, store, needs)
+    made: _Made | None = None
+    steps: Sequence[str] = (step,)
+    given = needs
+    while True:
+        try:
+            made = _through(recipe, steps, store, given, progress, place, fell)
+            why = f"its copy failed the gate: {made[2]['blocked_by']}" if made[2].get("verdict") == "failed" else ""
+        except SynthOpsError as error:
+            plain = type(error) is SynthOpsError  # of a plug-in, which may raise anything
+            if place + 1 == len(rungs) or not (plain or isinstance(error, FitError | SampleError)):
+                raise
+            why = error.message
+        if made and (not why or place + 1 == len(rungs)):
+            told = "; ".join(f"{each['generator']}: {each['why']}" for each in fell)
+            return made[0], made[1], {**made[2], **({"instead_of": told} if told else {})}
+        fell.append({"generator": ladder(recipe)[place].label, "why": why})
+        logger.warning("%s failed, the next generator is tried: %s", fell[-1]["generator"], why)
+        made, place = None, place + 1
+        steps, given = _LADDER[: _LADDER.index(step) + 1], snapshot
+
+
+def _through(
+    recipe: Recipe,
+    steps: Sequence[str],
+    store: Store,
+    given: ArtifactRef | None,
+    progress: ProgressListener,
+    rung: int,
+    fell: Sequence[Mapping[str, Any]] = (),
+) -> _Made:
+    """What the last of some steps makes.
+
+    Args:
+        rung: Which of the recipe's generators learns.
+        fell: Those that failed before it, and why: the report says so.
+    """
+    for step in steps:
+        with _nothing_unforeseen():
+            made = (
+                _fit(recipe, store, given, progress, rung)
+                if step == "fit"
+                else _RUNNERS[step](recipe, store, given, progress)
+            )
+        given = made[0]
+        store.remember(*_latest_key(recipe, given.kind), ref=given)
+        if step == "fit":
+            for number, each in enumerate(fell):
+                store.record("fell", recipe.generators, given.id, name=str(number), entry=each)
+    return made
+
+
+def _place(
+    recipe: Recipe, store: Store, needs: ArtifactRef | None
+) -> tuple[int, ArtifactRef | None, list[dict[str, Any]]]:
+    """Which of a recipe's generators made what a step goes on with, what that learned from, and those that failed."""
+    if needs is None or needs.kind is ArtifactKind.SNAPSHOT:
+        return 0, needs, []
+    body = store.facts(needs)
+    model = ArtifactRef.from_json(body["model"]) if needs.kind is ArtifactKind.COPY else needs
+    made_by, rungs = _choice_of(store, model), ladder(recipe)
+    place = rungs.index(made_by) if made_by in rungs else len(rungs) - 1
+    fell = store.recorded("fell", recipe.generators, model.id, last=len(rungs))
+    return place, ArtifactRef.from_json(body["snapshot"]), fell
+
+
+def _instead(facts: Mapping[str, Any]) -> str:
+    return f"; before it failed {facts['instead_of']}" if "instead_of" in facts else ""
 
 
 @contextlib.contextmanager
@@ -472,9 +556,6 @@ def export_suites(
     return [*export(read_snapshot(store, snapshot), folder, scale=recipe.scale), export_limits(limits, folder)]
 
 
-_Made = tuple[ArtifactRef, bool, dict[str, Any]]
-
-
 def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.artifact_io import read_snapshot
     from synth_ops.steps.drift import changes
@@ -493,18 +574,15 @@ def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: Pro
     return ref, skipped, {"tables": _rows(body), "warnings": [*told, *body["warnings"]]}
 
 
-def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
+def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener, rung: int = 0) -> _Made:
     from synth_ops.steps.fit import fit
 
     snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
-    rungs = ladder(recipe)
-    if recipe.refit is Refit.ON_DRIFT and (model := _model_that_will_do(recipe, store, snapshot)):
-        return (
-            model,
-            True,
-            {"generator": _choice_of(store, model).label, "source": "stands still: the last model stays"},
-        )
-    chosen = rungs[0]
+    will_do = _model_that_will_do(recipe, store, snapshot) if recipe.refit is Refit.ON_DRIFT and not rung else None
+    if will_do:
+        label = _choice_of(store, will_do).label
+        return will_do, True, {"generator": label, "source": "stands still: the last model stays"}
+    chosen = ladder(recipe)[rung]
     ref, skipped = fit(
         snapshot,
         _generator(chosen.name, chosen.settings),

@@ -39,7 +39,8 @@ def watching() -> Iterator[ProgressListener]:
 def step_line(result: StepResult) -> str:
     """One line about a finished step."""
     what = "nothing changed, skipped" if result.skipped else f"{result.seconds:.1f} s"
-    return f"{result.step:<9} {result.ref.id}  {what}{_facts(result)}"
+    instead = f"; instead of {result.facts['instead_of']}" if "instead_of" in result.facts else ""
+    return f"{result.step:<9} {result.ref.id}  {what}{_facts(result)}{instead}"
 
 
 def failed_gate_line(report: GateReport) -> str:

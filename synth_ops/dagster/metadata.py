@@ -14,7 +14,7 @@ from synth_ops.store import Store
 from synth_ops.verdict import Family, markdown, scores
 
 _NUMBERS = ("generation", "checks", "failed", "warnings")
-_TEXTS = ("verdict", "blocked_by", "target", "published_at", "generator", "copy")
+_TEXTS = ("verdict", "blocked_by", "target", "published_at", "generator", "instead_of", "copy")
 
 
 def artifact_metadata(store: Store, result: StepResult) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Context:
         drift: How far the source moved since the snapshot before: `against`, and PSI by column; None if unknown.
         publication: `target`, `generation`, `published_at`; None before it was published.
         seconds: What the steps took.
+        fell: Generators that the recipe names first and that failed: `generator` and `why`.
     """
 
     recipe: str = ""
@@ -31,3 +32,4 @@ class Context:
     drift: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    fell: Sequence[Mapping[str, Any]] = ()

@@ -33,6 +33,10 @@ def _lines(document: Document, context: Context) -> Iterator[str]:
     yield ""
     counts = f"{rows:,} rows in {len(document['tables'])} tables, {len(every):,} measurements"
     yield f"{counts}. {_published(document, context)}"
+    for each in context.fell:
+        yield ""
+        made_by = _plain(document["generator"])
+        yield f"Made by {made_by}, as **{_plain(each['generator'])}** failed: {_plain(each['why'])}"
     blocking = [finding for finding in every if finding.status == "blocks"]
     if blocking:
         yield ""

@@ -123,6 +123,7 @@ def _context(
         drop=recipe.gate.alert_at,
         drift=drift,
         seconds=_step_seconds(store, steps),
+        fell=store.recorded("fell", recipe.generators, steps["fit"].id, last=_KEPT),
     )
 
 
