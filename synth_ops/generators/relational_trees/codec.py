@@ -128,11 +128,12 @@ class NumberCodec:
             for number, which in enumerate(self.specials):
                 special[_matches(values, which)] = self._first_special + number
             present = present & np.isfinite(values)
-        codes[present] = self._nearest(values[present]) + 1 if len(self.low) else 1
+        codes[present] = self.nearest(values[present]) + 1 if len(self.low) else 1
         codes[special > 0] = special[special > 0]
         return codes
 
-    def _nearest(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def nearest(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """The range of every number of units, as its place: the one that holds it, or else the nearest."""
         atoms = np.flatnonzero(self.low == self.high)
         bins = np.flatnonzero(self.low != self.high)
         result = np.full(len(values), -1, dtype=np.int64)

@@ -1,0 +1,207 @@
+"""A table's columns as SDV's models see them, and back: codes and shares of a range, never a value of the source.
+
+Every learned column goes through a codec of `relational_trees`, so that what fewer than k subjects share is gone before
+SDV looks, and what it keeps (categories, minima, maxima) says nothing. A category becomes the label of its code; a
+number becomes its place between the codec's ends, beside a label for what is no place: NULL, NaN, and single values
+that many rows have, which a smooth distribution would miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synth_ops.generators.relational_trees.codec import (
+    CategoryCodec,
+    Codec,
+    NumberCodec,
+    PresenceCodec,
+    Subjects,
+    codec_from_json,
+    fit_category,
+    fit_number,
+    is_numeric,
+    to_floats_or_integers,
+)
+from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.metadata import Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SPIKE = 0.1
+"""A number that so large a share of the rows has is told apart from the others."""
+_OTHER = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """How one column is coded.
+
+    Attributes:
+        codec: Who keeps the values that may be kept.
+        states: Codes of a number codec that have a label of their own, after that of all other values.
+        only: The one code that a column has, which nobody needs to learn; None where there are several.
+    """
+
+    codec: Codec
+    states: tuple[int, ...] = ()
+    only: int | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether a model sees a number, and not a label alone."""
+        return isinstance(self.codec, NumberCodec) and self.codec.ordered and self.only is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; `from_json` reads it back."""
+        return {"codec": self.codec.to_json(), "states": list(self.states), "only": self.only}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Coded:
+        """Read what `to_json` wrote."""
+        return cls(codec=codec_from_json(document["codec"]), states=tuple(document["states"]), only=document["only"])
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """What a model is to learn: labels, and shares of a range."""
+
+    labels: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    numbers: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """As pandas has it."""
+        import pandas as pd
+
+        return pd.DataFrame({**self.labels, **self.numbers})
+
+
+def fit_codec(values: pa.ChunkedArray, kind: Kind, subjects: Subjects, k: int) -> Codec:
+    """The codec of a learned column; that of presence where too few share any of its texts."""
+    if is_numeric(values.type):
+        return fit_number(values, subjects, k, ordered=kind is not Kind.CATEGORICAL)
+    codec = fit_category(values.cast(pa.string()), subjects, k)
+    return codec if codec.weights else PresenceCodec()
+
+
+def encode(codec: Codec, values: pa.ChunkedArray) -> tuple[Coded, Codes]:
+    """How a column is coded, and its codes."""
+    codes = codec.encode(values.cast(pa.string()) if isinstance(codec, CategoryCodec) else values)
+    present, counts = np.unique(codes, return_counts=True)
+    if len(present) <= 1:
+        return Coded(codec=codec, only=int(present[0]) if len(present) else 0), codes
+    if not isinstance(codec, NumberCodec) or not codec.ordered:
+        return Coded(codec=codec), codes
+    atoms = np.flatnonzero(codec.low == codec.high) + 1
+    spikes = present[(counts >= _SPIKE * len(codes)) & np.isin(present, atoms)]
+    apart = present[(present == 0) | (present > max(len(codec.low), 1))]
+    return Coded(codec=codec, states=tuple(int(code) for code in (*apart, *spikes))), codes
+
+
+def show(place: int, coded: Coded, codes: Codes, values: pa.ChunkedArray, seen: Seen, key: np.random.Generator) -> None:
+    """Add a column to what a model is to learn.
+
+    Args:
+        place: Of the column in its table: a model is not told its name.
+        key: Makes what stands where a number has none.
+    """
+    codec = coded.codec
+    if coded.only is not None:
+        return
+    if not coded.is_number or not isinstance(codec, NumberCodec):
+        seen.labels[label(place)] = _labels(codes)
+        return
+    state = _state_of(coded, codes)
+    if coded.states:
+        seen.labels[label(place)] = _labels(state)
+    plain = state == _OTHER
+    if not len(codec.low) or not plain.any():
+        return
+    low, span = _range(codec)
+    units, _ = to_floats_or_integers(values, codec.scale, continuous=codec.continuous)
+    inside = np.clip(units[plain].astype(np.float64), codec.low.min(), codec.high.max())
+    shares = np.empty(len(codes))
+    shares[plain] = (inside - low) / span
+    shares[~plain] = key.choice(shares[plain], int((~plain).sum()))  # what stands there is not looked at
+    seen.numbers[number(place)] = shares
+
+
+def unseen(
+    place: int, coded: Coded, made: pd.DataFrame, rows: int, arrow_type: pa.DataType, key: np.random.Generator
+) -> pa.Array:
+    """A column's values from what a model made of it; of one that a provider makes, its codes."""
+    codec = coded.codec
+    if coded.only is not None:
+        return _values(codec, np.full(rows, coded.only, np.int32), arrow_type, key)
+    if not coded.is_number or not isinstance(codec, NumberCodec):
+        return _values(codec, _codes(made[label(place)], codec.size), arrow_type, key)
+    states = len(coded.states) + 1
+    state = _codes(made[label(place)], states) if coded.states else np.zeros(rows, np.int32)
+    codes = np.asarray((1, *coded.states), np.int32)[state]
+    if number(place) not in made:
+        return codec.decode(codes, key, arrow_type)
+    units = _units(codec, made[number(place)].to_numpy(np.float64))
+    atoms = (state != _OTHER) & (codes > 0) & (codes <= len(codec.low))
+    units[atoms] = codec.low[codes[atoms] - 1]
+    return codec.from_units(units, np.where(atoms | (state == _OTHER), 1, codes), arrow_type)
+
+
+def label(place: int) -> str:
+    """What a model calls the label of a column, or of what is no place in its range."""
+    return f"label_{place}"
+
+
+def number(place: int) -> str:
+    """What a model calls the number of a column."""
+    return f"number_{place}"
+
+
+def _values(codec: Codec, codes: Codes, arrow_type: pa.DataType, key: np.random.Generator) -> pa.Array:
+    """Values for codes; the codes themselves where a provider makes the values."""
+    if isinstance(codec, NumberCodec):
+        return codec.decode(codes, key, arrow_type)
+    if isinstance(codec, CategoryCodec):
+        return codec.decode(codes, key).cast(arrow_type)
+    return pa.array(codes)
+
+
+def _state_of(coded: Coded, codes: Codes) -> npt.NDArray[np.int32]:
+    state = np.zeros(len(codes), np.int32)
+    for place, code in enumerate(coded.states, start=1):
+        state[codes == code] = place
+    return state
+
+
+def _labels(codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.char.add("c", codes.astype(str)).astype(object)
+
+
+def _codes(labels: pd.Series[Any], size: int) -> Codes:
+    """Codes from labels; what a model left out is drawn as the first one."""
+    numbers = labels.fillna("c0").astype(str).str.slice(1).to_numpy().astype(np.int64)
+    codes: Codes = np.clip(numbers, 0, size - 1).astype(np.int32)
+    return codes
+
+
+def _range(codec: NumberCodec) -> tuple[float, float]:
+    low, high = float(codec.low.min()), float(codec.high.max())
+    return low, (high - low) or 1.0
+
+
+def _units(codec: NumberCodec, shares: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Units from shares of the range: on the codec's grid, and inside what k subjects share."""
+    low, span = _range(codec)
+    place = np.nan_to_num(np.clip(shares, 0.0, 1.0), nan=0.5) * span
+    if codec.continuous:
+        units: npt.NDArray[Any] = low + place
+    else:
+        first = int(codec.low.min())
+        units = first + np.rint(place / codec.step).astype(np.int64) * codec.step
+    found = codec.nearest(units)
+    return np.asarray(np.clip(units, codec.low[found], codec.high[found]))

@@ -1,0 +1,91 @@
+"""What can be set of the models that learn in epochs; checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synth_ops.errors import RecipeError
+from synth_ops.metadata import did_you_mean
+
+_DISTRIBUTIONS = ("beta", "gamma", "norm", "truncnorm", "uniform")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How a network is trained.
+
+    Attributes:
+        epochs: At most; fewer where the time is over before.
+        minutes: How long training may take; None for any time.
+        memory_gb: How much memory it may hold, in GiB; None for `DEFAULT_MEMORY_GB`.
+    """
+
+    epochs: int
+    minutes: float | None = None
+    memory_gb: float | None = None
+
+
+def whole(name: str, key: str, value: Any, *, least: int = 1) -> int:
+    """A setting that is a whole number.
+
+    Raises:
+        RecipeError: It is none, or too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RecipeError(f"generator {name!r}: {key} is not a whole number of at least {least}")
+    return value
+
+
+def widths(name: str, key: str, value: Any) -> tuple[int, ...]:
+    """The widths of a network's layers."""
+    if not isinstance(value, list | tuple) or not value:
+        raise RecipeError(f"generator {name!r}: {key} is not a list of layer widths, such as [256, 256]")
+    return tuple(whole(name, key, each) for each in value)
+
+
+def positive(name: str, key: str, value: Any) -> float:
+    """A setting that is a number above 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise RecipeError(f"generator {name!r}: {key} is not a number above 0")
+    return float(value)
+
+
+def batches(name: str, batch_size: Any, pac: Any) -> dict[str, int]:
+    """The size of a batch, and into how many rows packs divide it (Lin et al., PacGAN, 2018).
+
+    Raises:
+        RecipeError: They don't divide.
+    """
+    size, packed = whole(name, "batch_size", batch_size, least=2), whole(name, "pac", pac)
+    if size % 2 or size % packed:
+        raise RecipeError(
+            f"generator {name!r}: a batch_size of {size} is odd, or no multiple of the pac, {packed}",
+            "use a batch_size such as 500 with a pac of 10",
+        )
+    return {"batch_size": size, "pac": packed}
+
+
+def distribution(name: str, value: Any) -> str:
+    """The distribution of numbers in a copula; one that would keep the rows themselves is refused.
+
+    Raises:
+        RecipeError: There is none of that name, or it keeps rows.
+    """
+    if value == "gaussian_kde":
+        raise RecipeError(
+            f"generator {name!r}: the distribution gaussian_kde keeps the rows themselves in the model",
+            f"use one of {', '.join(_DISTRIBUTIONS)}",
+        )
+    if value not in _DISTRIBUTIONS:
+        hint = did_you_mean(str(value), _DISTRIBUTIONS)
+        raise RecipeError(
+            f"generator {name!r} has no distribution {str(value)!r}{hint}", f"use one of {', '.join(_DISTRIBUTIONS)}"
+        )
+    return str(value)
+
+
+def rates(name: str, **given: Any) -> Mapping[str, float]:
+    """Settings that are numbers above 0."""
+    return {key: positive(name, key, value) for key, value in given.items()}

@@ -1,0 +1,201 @@
+"""Fit SDV's models of one table, and sample them."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth_ops import pickles
+from synth_ops.artifact_io import write_table
+from synth_ops.artifacts import Snapshot, TableData
+from synth_ops.errors import FitError, SampleError, SynthOpsError
+from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.sdv.columns import Seen
+from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
+from synth_ops.generators.sdv.settings import Training
+from synth_ops.generators.sdv.table import TableModel, draw_table, learn_table
+from synth_ops.generators.sdv.training import diverged, fix_chance, watched
+from synth_ops.metadata import Metadata, Table
+from synth_ops.ports import Progress, ProgressListener
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL_FILE = "model.pkl"
+_DEFAULT_MEMORY_GB = 4.0
+_DIMENSIONS_OF_A_NUMBER = 11
+_BYTES_OF_A_CELL = 8 + 4 + 4
+"""The one-hot table in double and single precision, and its batches on the way."""
+_GIB = 2**30
+_UNIT = 1_000
+"""Ticks of one fit."""
+
+
+def fit(
+    synthesizer: str,
+    parameters: Mapping[str, Any],
+    training: Training | None,
+    snapshot: Snapshot,
+    folder: Path,
+    progress: ProgressListener,
+) -> None:
+    """Learn the one table of a snapshot, and write codecs as JSON and the model as a pickle.
+
+    Raises:
+        FitError: There are several tables, or this one can't be learned.
+    """
+    table = _only(snapshot.metadata)
+
+    def tell(item: str, done: int) -> None:
+        progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
+
+    tell("columns", 0)
+    fix_chance(0)
+    model, seen = learn_table(snapshot, table)
+    model.save(folder)
+    frame = seen.frame()
+    if not model.rows or not len(frame.columns):
+        return  # nothing that varies and may be learned
+    if training:
+        _refuse_too_wide(table, frame, seen, training)
+    tell("model", _UNIT // 10)
+    made = _made(synthesizer, parameters, training, seen)
+
+    def losses() -> dict[str, float]:
+        last = made._model.loss_values.iloc[-1]  # noqa: SLF001  get_loss_values() speaks only when all is over
+        return {str(name): float(value) for name, value in last.items() if "Loss" in str(name)}
+
+    epoch = 0
+
+    def told(done: int, total: int, last: Mapping[str, float]) -> None:
+        nonlocal epoch
+        epoch = done
+        shown = ", ".join(f"{name.lower()} {value:.3g}" for name, value in last.items())
+        tell(f"epoch {done} of {total}, {shown}", _UNIT // 10 + (_UNIT * 9 // 10) * done // total)
+
+    with _quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
+        try:
+            with watched(losses, told, minutes=training.minutes if training else None):
+                made.fit(_given(frame))
+        except ValueError as error:
+            if training and "nan" in str(error).lower():  # what a network makes is no number any more
+                raise diverged("network", epoch + 1) from None
+            raise
+        forget_rows(made)
+        pickles.dump(made, folder / MODEL_FILE)
+
+
+class FittedTable:
+    """A fitted model of one table."""
+
+    def __init__(self, folder: Path, metadata: Metadata) -> None:
+        self._folder, self._table = folder, _only(metadata)
+
+    def sample(self, folder: Path, *, seed: int, scale: float, progress: ProgressListener) -> Mapping[str, TableData]:
+        """Write the copy; the same seed gives the same bytes."""
+        name = self._table.name
+        model = TableModel.load(self._folder)
+        synthesizer = pickles.load(self._folder / MODEL_FILE) if (self._folder / MODEL_FILE).exists() else None
+        rows = round(model.rows * scale)
+
+        def draw(size: int, batch: int) -> pd.DataFrame:
+            chance = int(stream(seed, "sdv rows", name, batch).integers(0, 2**31))
+            return draw_rows(synthesizer, size, chance)
+
+        def told() -> Iterator[Any]:
+            made = 0
+            for batch in draw_table(model, self._table, draw, seed=seed, rows=rows):
+                progress(Progress(step="sample", item=name, done=made, total=max(rows, 1)))
+                made += batch.num_rows
+                yield batch
+
+        progress(Progress(step="sample", item=name, done=0, total=max(rows, 1)))
+        with _quietly(SampleError, f"SDV's model of table {name!r} can't be sampled"):
+            return {name: write_table(folder, name, model.schema, told())}
+
+
+def draw_rows(synthesizer: Any, rows: int, chance: int) -> pd.DataFrame:
+    """Rows of a model, always the same ones for the same chance; none of its columns where there is no model."""
+    import pandas as pd
+
+    if synthesizer is None:
+        return pd.DataFrame(index=range(rows))
+    fix_chance(chance)
+    synthesizer._set_random_state(chance)  # noqa: SLF001  SDV has no public seed
+    drawn = synthesizer.sample(num_rows=rows)
+    found: pd.DataFrame = drawn[TABLE] if isinstance(drawn, dict) else drawn
+    return found
+
+
+def forget_rows(synthesizer: Any) -> None:
+    """Remove what a GAN keeps of its training: for each category, which rows had it."""
+    sampler = getattr(synthesizer._model, "_data_sampler", None)  # noqa: SLF001
+    if sampler is not None:
+        sampler._rid_by_cat_cols = []  # noqa: SLF001  used by training alone
+
+
+def _made(synthesizer: str, parameters: Mapping[str, Any], training: Training | None, seen: Seen) -> Any:
+    """An unfitted synthesizer, of SDV 1 or 2."""
+    import sdv
+    import sdv.single_table
+
+    given = dict(parameters)
+    if "cuda" in given and _major(sdv) > 1:
+        given["enable_gpu"] = given.pop("cuda")
+    if training:
+        given["epochs"] = training.epochs
+    with _quietly(FitError, f"SDV's {synthesizer} does not take these columns"):
+        made = getattr(sdv.single_table, synthesizer)
+        return made(sdv_metadata(seen), enforce_min_max_values=True, enforce_rounding=False, **given)
+
+
+def _given(frame: pd.DataFrame) -> Any:
+    """A table as SDV takes it: by its name, since version 2."""
+    import sdv
+
+    return {TABLE: frame} if _major(sdv) > 1 else frame
+
+
+def _major(package: Any) -> int:
+    return int(package.__version__.partition(".")[0])
+
+
+def _only(metadata: Metadata) -> Table:
+    if len(metadata.tables) != 1:
+        raise FitError(
+            f"this generator learns one table, and there are {len(metadata.tables)}",
+            "name it under `tables`, for one of them; or use `generator: relational_trees`",
+        )
+    return metadata.tables[0]
+
+
+def _refuse_too_wide(table: Table, frame: pd.DataFrame, seen: Seen, training: Training) -> None:
+    """A network sees a column of its own for every category: say what that takes before it is tried."""
+    categories = {name: int(frame[name].nunique()) for name in seen.labels}
+    width = sum(categories.values()) + _DIMENSIONS_OF_A_NUMBER * len(seen.numbers)
+    wanted = len(frame) * width * _BYTES_OF_A_CELL / _GIB
+    allowed = training.memory_gb or _DEFAULT_MEMORY_GB
+    if wanted > allowed:
+        widest = max(categories, key=lambda name: categories[name]) if categories else ""
+        column = table.columns[int(widest.partition("_")[2])].name if widest else ""
+        raise FitError(
+            f"table {table.name!r} would take about {wanted:.1f} GiB as a network sees it, and may take {allowed:g}: "
+            f"{len(frame)} rows by {width} columns, {categories.get(widest, 0)} of them for {column!r}",
+            "raise `max_memory_gb`, use `sdv.gaussian_copula` or `relational_trees` for this table, or read fewer rows",
+        )
+
+
+@contextlib.contextmanager
+def _quietly(failure: type[SynthOpsError], what: str) -> Iterator[None]:
+    """SDV warns of much that is no news, and its errors print rows: only their type is told."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (SynthOpsError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise failure(f"{what}: {type(error).__name__}", "use `generator: relational_trees` for it") from None

@@ -1,0 +1,257 @@
+"""SDV's models: what they are told, what they keep, when they stop, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from synth_ops import pickles
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot
+from synth_ops.errors import FitError, MissingExtraError, RecipeError, UnknownPluginError
+from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.sdv import CTGAN, TVAE, CopulaGAN, GaussianCopula, columns, training
+from synth_ops.metadata import Column, Kind, Metadata, Relation, Rule, Table
+from synth_ops.sql import connect, register
+from synth_ops.testing.generator_cases import SHOP
+from synth_ops.testing.generator_contract import Fitted, Ticks, digests, empty
+from synth_ops.testing.warehouses import write_table
+from synth_ops.worker import open_generator
+
+ROWS = 400
+
+
+@pytest.fixture(autouse=True)
+def in_a_worker(monkeypatch):
+    """Pickles may be loaded, as they may in a worker."""
+    monkeypatch.setattr(pickles, "_allowed", [True])
+
+
+def orders(rows=ROWS):
+    """A table with a bit of everything that a model of one table can learn."""
+    draw = np.random.default_rng(1)
+    shipped = draw.integers(0, 300, rows)
+    kind = draw.choice(["new", "old", "gift"], rows, p=[0.6, 0.3, 0.1])
+    price = np.round(draw.gamma(3, 20, rows), 2)
+    return [
+        (
+            n,
+            f"person {n}",
+            str(kind[n]),
+            None if n % 10 == 3 else Decimal(f"{price[n]:.2f}"),
+            int(shipped[n]),
+            int(shipped[n] + draw.integers(0, 9)),
+            int(2 * shipped[n]),
+            0.0 if n % 2 else float(price[n] * (3 if kind[n] == "old" else 1)),
+        )
+        for n in range(rows)
+    ]
+
+
+ORDERS = Table(
+    name="orders",
+    path=("orders",),
+    columns=(
+        Column(name="id", type="INTEGER", kind=Kind.ID, nullable=False),
+        Column(name="buyer", type="VARCHAR", kind=Kind.PII, provider="name"),
+        Column(name="kind", type="VARCHAR", kind=Kind.CATEGORICAL),
+        Column(name="price", type="DECIMAL(10,2)", kind=Kind.NUMERICAL),
+        Column(name="shipped", type="SMALLINT", kind=Kind.NUMERICAL),
+        Column(name="arrived", type="INTEGER", kind=Kind.NUMERICAL),
+        Column(name="doubled", type="BIGINT", kind=Kind.NUMERICAL),
+        Column(name="discount", type="DOUBLE", kind=Kind.NUMERICAL),
+    ),
+    primary_key=("id",),
+    rules=(
+        Rule(relation=Relation.EQUALS, column="doubled", expression='2 * "shipped"', inputs=("shipped",), strict=True),
+        Rule(relation=Relation.AT_LEAST, column="arrived", expression='"shipped"', inputs=("shipped",)),
+    ),
+)
+
+
+def snapshot_of(folder, table, rows):
+    described = dataclasses.replace(table, rows=len(rows))
+    return Snapshot(
+        ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="case"),
+        metadata=Metadata(tables=(described,)),
+        tables={table.name: write_table(folder, described, rows)},
+    )
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory):
+    return snapshot_of(tmp_path_factory.mktemp("snapshot"), ORDERS, orders())
+
+
+def copy_of(generator, snapshot, folder, *, seed=1, scale=1.0, ticks=None):
+    generator.fit(snapshot, empty(folder / "model"), progress=Ticks() if ticks is None else ticks)
+    fitted = generator.load(folder / "model", snapshot.metadata)
+    return fitted.sample(empty(folder / "copy"), seed=seed, scale=scale, progress=Ticks())
+
+
+def asked(copy, question):
+    with connect() as connection:
+        register(connection, copy, "copy")
+        return connection.execute(question).fetchone()
+
+
+def test_rules_hold_and_what_a_distribution_misses_is_learned(snapshot, tmp_path):
+    copy = copy_of(GaussianCopula(), snapshot, tmp_path, scale=5.0)
+    broken = "count(*) FILTER (WHERE arrived < shipped OR doubled <> 2 * shipped)"
+    shares = "avg((price IS NULL)::INT), avg((discount = 0)::INT), avg((kind = 'gift')::INT), count(*)"
+    found = asked(copy, f"SELECT {broken}, {shares} FROM copy.orders")
+    assert found[0] == 0
+    assert found[1:4] == pytest.approx((0.1, 0.5, 0.1), abs=0.04)
+    assert found[4] == 5 * ROWS
+    assert asked(copy, "SELECT corr(shipped, arrived) FROM copy.orders")[0] > 0.9
+
+
+@pytest.mark.parametrize("make", [CTGAN, TVAE, CopulaGAN])
+def test_networks_learn_tell_and_repeat_themselves(snapshot, tmp_path, make):
+    ticks = Ticks()
+    made = [
+        copy_of(make(epochs=2, batch_size=100), snapshot, empty(tmp_path / name), ticks=ticks) for name in ("a", "b")
+    ]
+    assert digests(made[0]) == digests(made[1])
+    assert made[0]["orders"].rows == ROWS
+    told = [tick.item for tick in ticks if "epoch" in tick.item]
+    assert len(told) == 4
+    assert re.fullmatch(r"orders: epoch 1 of 2, .*loss -?\d.*", told[0])
+
+
+def test_training_ends_in_time(snapshot, tmp_path):
+    ticks = Ticks()
+    CTGAN(epochs=100_000, batch_size=100, max_minutes=0.05).fit(snapshot, empty(tmp_path / "model"), progress=ticks)
+    done = [int(re.search(r"epoch (\d+)", tick.item)[1]) for tick in ticks if "epoch" in tick.item]
+    assert 1 <= done[-1] < 10_000
+    assert (tmp_path / "model" / "model.pkl").is_file()
+
+
+def test_a_loss_that_is_no_number_ends_training(snapshot, tmp_path):
+    with pytest.raises(FitError, match=r"diverged: the \w+ is no number any more in epoch \d+ \(lower"):
+        CTGAN(epochs=50, batch_size=100, generator_lr=1e30).fit(snapshot, empty(tmp_path / "model"), progress=Ticks())
+
+
+def test_a_network_forgets_which_rows_had_what(snapshot, tmp_path):
+    CTGAN(epochs=1, batch_size=100).fit(snapshot, empty(tmp_path / "model"), progress=Ticks())
+    model = pickles.load(tmp_path / "model" / "model.pkl")._model
+    assert model._data_sampler._rid_by_cat_cols == []
+    large = [
+        (name, value.shape)
+        for part in (model, model._data_sampler, model._transformer)
+        for name, value in vars(part).items()
+        if getattr(value, "shape", None) and ROWS in value.shape
+    ]
+    assert large == []
+
+
+def test_too_many_categories_are_refused_with_what_they_would_take(tmp_path):
+    rows = [(f"c{n % 5_000}",) for n in range(40_000)]
+    wide = Table(name="wide", path=("wide",), columns=(Column(name="word", type="VARCHAR"),))
+    case = snapshot_of(tmp_path / "case", wide, rows)
+    with pytest.raises(FitError, match=r"about 3\.0 GiB .* 5000 of them for 'word'"):
+        CTGAN(max_memory_gb=2.0).fit(case, empty(tmp_path / "model"), progress=Ticks())
+
+
+@pytest.mark.parametrize("rows", [1, 3, 12])
+@pytest.mark.parametrize("make", [GaussianCopula, lambda: CTGAN(epochs=1)])
+def test_hardly_any_rows(tmp_path, make, rows):
+    case = snapshot_of(tmp_path / "case", ORDERS, orders(rows))
+    assert copy_of(make(), case, tmp_path)["orders"].rows == rows
+
+
+def test_several_tables_are_refused_with_the_way_out(tmp_path):
+    with pytest.raises(FitError, match="learns one table"):
+        Fitted.on(SHOP(), GaussianCopula(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CTGAN(epochs=0), "epochs is not a whole number of at least 1"),
+        (lambda: TVAE(epochs="many"), "epochs is not a whole number"),
+        (lambda: CTGAN(batch_size=7), "batch_size of 7 is odd"),
+        (lambda: CTGAN(generator_dim=[]), "list of layer widths"),
+        (lambda: CTGAN(generator_lr=-1), "generator_lr is not a number above 0"),
+        (lambda: GaussianCopula(default_distribution="norn"), "did you mean 'norm'"),
+        (lambda: GaussianCopula(default_distribution="gaussian_kde"), "keeps the rows themselves"),
+        (lambda: open_generator("sdv.ctgan", {"epoch": 3}), "does not take these settings: epoch"),
+        (lambda: CopulaGAN(default_distribution="x"), "has no distribution 'x'"),
+    ],
+)
+def test_settings_that_can_not_be(make, message):
+    with pytest.raises(RecipeError, match=message):
+        make()
+
+
+def test_a_model_that_does_not_exist():
+    with pytest.raises(UnknownPluginError, match=r"no generator 'sdv\.ctagn'; did you mean 'sdv\.ctgan'"):
+        open_generator("sdv.ctagn", {})
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("synth_ops.generators.sdv")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "synth-ops\[sdv\]"'):
+        open_generator("sdv.ctgan", {})
+
+
+def test_choosing_one_loads_no_torch_here():
+    program = "from synth_ops.worker import open_generator; import sys; g = open_generator('sdv.tvae', {'epochs': 3})"
+    tell = "print(g.single_table, 'Business Source' in g.licence, {'sdv', 'torch', 'pandas'} & set(sys.modules))"
+    finished = subprocess.run([sys.executable, "-c", f"{program}; {tell}"], capture_output=True, text=True, check=True)
+    assert finished.stdout.split("\n")[0] == "True True set()"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.int64(), [1, 5, 9, None] * 40),
+        (pa.float64(), [float("nan"), 0.5, float("inf"), None, 2.25] * 40),
+        (pa.decimal128(12, 2), [Decimal("1.05"), Decimal("-3.10"), Decimal(0)] * 40),
+        (pa.timestamp("us", tz="UTC"), [0, 86_400_000_000, None] * 40),
+        (pa.date32(), [0, 20_000, 10] * 40),
+        (pa.bool_(), [True, None, False] * 40),
+    ],
+)
+def test_columns_come_back_as_they_were(kind, values):
+    """What many rows share is unchanged by coding and decoding alone."""
+    import pandas as pd
+
+    given = pa.chunked_array([pa.array(values, kind)])
+    codec = columns.fit_codec(given, Kind.NUMERICAL, (), 5)
+    coded, codes = columns.encode(codec, given)
+    seen = columns.Seen()
+    columns.show(3, coded, codes, given, seen, stream(0, "x"))
+    frame = pd.DataFrame({**seen.labels, **seen.numbers})
+    assert not frame.isna().any(axis=None)
+    back = columns.unseen(3, columns.Coded.from_json(coded.to_json()), frame, len(values), kind, stream(0, "y"))
+    assert back.type == kind
+    assert str(back.to_pylist()) == str(given.to_pylist())
+
+
+def test_loops_of_the_packages_are_there_to_be_watched():
+    import importlib
+
+    for name in training._LOOPS:
+        assert callable(importlib.import_module(name).tqdm)
+
+
+def test_in_its_own_process(snapshot, tmp_path):
+    """The same copy as here, from a worker that is told to use little."""
+    settings = {"epochs": 1, "batch_size": 100, "cuda": False}
+    here = copy_of(CTGAN(**settings), snapshot, empty(tmp_path / "here"))
+    ticks = Ticks()
+    limits = {"max_minutes": 5, "max_memory_gb": 4}
+    there = copy_of(
+        open_generator("sdv.ctgan", {**settings, **limits}), snapshot, empty(tmp_path / "there"), ticks=ticks
+    )
+    assert digests(here) == digests(there)
+    assert any("epoch 1 of 1" in tick.item for tick in ticks)
