@@ -317,7 +317,7 @@ class Dependents(StrEnum):
     REFUSE = "refuse"
     """List them, and don't publish."""
     RECREATE = "recreate"
-    """Let them look at the new tables."""
+    """Let them look at the new tables; materialized views are filled from them before the swap."""
 
 
 class Mode(StrEnum):
@@ -342,7 +342,8 @@ class PublishRecipe(_Section):
     """What to do about a live table that differs from the copy's: `fail`, `source` or `target`; for database
     servers, where migrations may have made the tables."""
     dependents: Dependents = Dependents.REFUSE
-    """What to do about views and foreign keys elsewhere that need the live tables: `refuse` or `recreate`."""
+    """What to do about views and foreign keys elsewhere, and materialized views, that need the live tables: `refuse` or
+    `recreate`."""
     lock_timeout_ms: int = Field(default=500, ge=1, le=900)
     """The longest that one attempt to swap may hold up readers, in milliseconds; for PostgreSQL."""
     swap_deadline_s: float = Field(default=120, gt=0)

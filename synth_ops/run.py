@@ -504,12 +504,22 @@ def _publish_rules(recipe: Recipe) -> PublishRules:
     )
 
 
+_AS_IN_THE_RECIPE = {
+    "recreate_dependents": "publish: dependents",
+    "kept": "tables: keep",
+    "fixtures": "tables: fixtures",
+    "append": "publish: mode",
+    "deadline_s": "publish: swap_deadline_s",
+}
+
+
 def _refuse_rules(rules: PublishRules, scheme: str) -> None:
     default = PublishRules()
     asked = [field.name for field in fields(rules) if getattr(rules, field.name) != getattr(default, field.name)]
     if asked:
+        words = ", ".join(f"`{_AS_IN_THE_RECIPE.get(name, f'publish: {name}')}`" for name in asked)
         raise RecipeError(
-            f"a {scheme} target can't do what the recipe asks of it: {', '.join(asked)}",
+            f"a {scheme} target can't do what the recipe asks of it: {words}",
             "remove it from the recipe, or publish to PostgreSQL",
         )
 

@@ -20,7 +20,7 @@ from synth_ops.location import parse_location
 from synth_ops.metadata import Check, Column, Metadata, Table
 from synth_ops.native import Index, Numbering
 from synth_ops.recipe import parse_recipe
-from synth_ops.run import open_target, run_step
+from synth_ops.run import run_step
 from synth_ops.store import Store
 from synth_ops.targets.constraints import enforceable_foreign_keys
 from synth_ops.targets.mysql import history
@@ -270,9 +270,11 @@ def test_an_unmarked_database_and_rules_that_it_can_not_follow_are_refused(maria
     target = MySQLTarget(parse_location(url, tmp_path))
     with pytest.raises(PublishRefusedError, match="target init"):
         target.generations()
-    recipe = parse_recipe({"source": "a.duckdb", "target": url, "publish": {"mode": "append"}}).at(tmp_path)
-    with pytest.raises(RecipeError, match="append"):
-        open_target(recipe)
+    rules = {"publish": {"mode": "append", "deny": ["*prod*"]}, "tables": {"t": {"keep": True}, "u": {"fixtures": {}}}}
+    recipe = parse_recipe({"source": "a.duckdb", "target": url, **rules}).at(tmp_path)
+    words = "`publish: deny`, `tables: keep`, `tables: fixtures`, `publish: mode`"
+    with pytest.raises(RecipeError, match=f"a mysql target can't do what the recipe asks of it: {words}"):
+        run_step(recipe, "snapshot", store=Store(tmp_path / "store"))  # as the plan does
     assert target.identity() == MySQLTarget(parse_location(url.replace("mysql:", "mariadb:"), tmp_path)).identity()
 
 

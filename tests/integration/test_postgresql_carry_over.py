@@ -202,10 +202,43 @@ def test_dependents_elsewhere_are_refused_or_follow(migrated, tmp_path):
     assert migrated.rows("SELECT note FROM reporting.notes") == [("kept",)]
 
 
+def test_materialized_views_are_refused_or_filled_before_the_swap(migrated, tmp_path):
+    role = migrated.name
+    migrated.execute(f"""
+CREATE SCHEMA reporting;
+CREATE MATERIALIZED VIEW reporting.crowds AS
+    SELECT o.name, count(*) AS n FROM public.users u JOIN public.orgs o ON o.id = u."org id" GROUP BY o.name;
+CREATE UNIQUE INDEX "by name" ON reporting.crowds (name);
+CREATE MATERIALIZED VIEW public.empty AS SELECT public.twice(id) AS "a b" FROM public.users WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW reporting.crowds IS 'who is where';
+GRANT SELECT ON reporting.crowds TO {role}_reader;
+ALTER MATERIALIZED VIEW public.empty OWNER TO {role}_owner""")
+    before = catalogue(migrated)
+    with pytest.raises(PublishRefusedError, match=r"materialized view reporting\.crowds.*recreate"):
+        publish(migrated, tmp_path, 1)
+    asked = PublishRules(recreate_dependents=True)
+    for number in (1, 2):
+        publish(migrated, tmp_path, number, asked)
+        assert catalogue(migrated) == before
+        crowds = migrated.rows("SELECT DISTINCT name, n FROM reporting.crowds")
+        assert crowds == [(f"org {number}", 100)]
+        assert migrated.rows("SELECT relispopulated FROM pg_class WHERE relname = 'empty'") == [(False,)]
+    with pytest.raises(PublishRefusedError, match="materialized view"):
+        migrated.target().rollback()
+    migrated.target(rules=asked).rollback()
+    assert migrated.rows("SELECT DISTINCT name FROM reporting.crowds") == [("org 1",)]
+    assert catalogue(migrated) == before
+    homes = "SELECT count(*) FROM pg_namespace n WHERE nspname LIKE 'synth\\_ops\\__\\_%' AND NOT EXISTS "
+    assert migrated.rows(homes + "(SELECT FROM pg_class WHERE relnamespace = n.oid)") == [(1,)], "the live one's"
+
+
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("CREATE MATERIALIZED VIEW public.m AS SELECT * FROM public.users", "materialized view public.m"),
+        (
+            "CREATE MATERIALIZED VIEW public.m AS TABLE public.users; CREATE VIEW public.over AS TABLE public.m",
+            "view public.over",
+        ),
         ("CREATE TABLE public.heirs () INHERITS (public.orgs)", "table public.heirs"),
         ("CREATE TABLE public.rows (one public.orgs)", "column one of table public.rows"),
     ],

@@ -90,6 +90,12 @@ SELECT format('COMMENT ON POLICY %%I ON %%s IS %%L', p.polname, built, d.descrip
 FROM m JOIN pg_policy p ON p.polrelid = live
 JOIN pg_description d ON d.classoid = 'pg_policy'::regclass AND d.objoid = p.oid
 """
+_COMMENTS_ON_VIEW = """
+SELECT CASE WHEN d.objsubid = 0 THEN format('COMMENT ON MATERIALIZED VIEW %%s IS %%L', built, d.description)
+    ELSE format('COMMENT ON COLUMN %%s.%%I IS %%L', built, a.attname, d.description) END
+FROM m JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = live
+LEFT JOIN pg_attribute a ON a.attrelid = live AND a.attnum = d.objsubid
+"""
 _OWNERS = """
 SELECT DISTINCT format('GRANT USAGE, CREATE ON SCHEMA %%I TO %%I', home, pg_get_userbyid(relowner)) FROM m
 WHERE pg_get_userbyid(relowner) <> current_user
@@ -134,13 +140,13 @@ def settings(connection: Connection, plans: Sequence[Plan], homes: Mapping[Place
     """Storage, statistics, triggers, rules, policies and comments: whatever is done best before ANALYZE."""
     modelled = [plan for plan in plans if plan.model is not None]
     for query in (_STORAGE, _STATISTICS, _TRIGGERS_AND_RULES, _TRIGGER_STATES, _POLICIES, _ROW_SECURITY, _COMMENTS):
-        _carry(connection, query, modelled, homes)
+        _carry(connection, query, _pairs(modelled), homes)
 
 
 def owners_and_grants(connection: Connection, plans: Sequence[Plan]) -> None:
     """Owners, then privileges; a table that is new gets the default privileges of the schema it goes live in."""
-    _carry(connection, _OWNERS, plans, {})
-    _carry(connection, _GRANTS, plans, {})
+    _carry(connection, _OWNERS, _pairs(plans), {})
+    _carry(connection, _GRANTS, _pairs(plans), {})
     for plan in plans:
         if plan.predecessor is None:
             arguments = {"built": place_sql(plan.built), "schema": plan.place[0]}
@@ -148,8 +154,17 @@ def owners_and_grants(connection: Connection, plans: Sequence[Plan]) -> None:
                 connection.execute(statement)
 
 
-def _carry(connection: Connection, query: str, plans: Sequence[Plan], homes: Mapping[Place, str]) -> None:
-    pairs = [(plan.predecessor, plan.home) for plan in plans if plan.predecessor is not None]
+def of_materialized_view(connection: Connection, live: int, home: str) -> None:
+    """Whatever is given to a materialized view: its storage, comments, owner and grants."""
+    for query in (_STORAGE, _COMMENTS_ON_VIEW, _OWNERS, _GRANTS):
+        _carry(connection, query, [(live, home)], {})
+
+
+def _pairs(plans: Sequence[Plan]) -> list[tuple[int, str]]:
+    return [(plan.predecessor, plan.home) for plan in plans if plan.predecessor is not None]
+
+
+def _carry(connection: Connection, query: str, pairs: Sequence[tuple[int, str]], homes: Mapping[Place, str]) -> None:
     arguments = {"live": [live for live, _ in pairs], "homes": [home for _, home in pairs]}
     for (statement,) in connection.execute(_PAIRS + query, arguments).fetchall():
         connection.execute(relocate(statement, homes))

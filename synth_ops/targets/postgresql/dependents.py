@@ -23,6 +23,7 @@ owned AS (
 )
 SELECT DISTINCT
     CASE WHEN r.ev_class IS NOT NULL AND v.relkind = 'v' THEN 'view'
+        WHEN r.ev_class IS NOT NULL AND v.relkind = 'm' THEN 'materialized view'
         WHEN k.contype = 'f' THEN 'foreign key'
         WHEN p.oid IS NOT NULL AND d.refclassid = 'pg_class'::regclass THEN 'function'
         ELSE 'other' END,
@@ -82,8 +83,13 @@ class Rebinding(StrEnum):
     """Dropped, declared again, and validated after the swap."""
     FUNCTION = "function"
     """One with an SQL-standard body; replaced by itself."""
+    MATERIALIZED_VIEW = "materialized view"
+    """Replaced by another one, filled before the swap; see `materialized`."""
     OTHER = "other"
-    """Not at all: materialized views, row types, partitions, publications, defaults of other tables."""
+    """Not at all: row types, partitions, publications, defaults of other tables."""
+
+
+_ONLY_WHEN_ASKED = (Rebinding.FOREIGN_KEY, Rebinding.MATERIALIZED_VIEW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,7 @@ class Dependent:
 
     Attributes:
         kind: How it can be made to follow.
-        oid: Of the view, constraint or function.
+        oid: Of the view, materialized view, constraint or function.
         schema: Where it stands.
         table: For a foreign key: the table that has it.
         description: The server's words for it, in names.
@@ -135,8 +141,7 @@ def refuse(
     outside = [
         each.description
         for each in found
-        if (each.kind is Rebinding.FOREIGN_KEY or each.schema not in live_schemas)
-        and (each.schema, each.table) not in kept
+        if (each.kind in _ONLY_WHEN_ASKED or each.schema not in live_schemas) and (each.schema, each.table) not in kept
     ]
     if outside and not recreate:
         raise PublishRefusedError(
@@ -159,7 +164,7 @@ def rebinding(connection: Connection, found: Sequence[Dependent]) -> tuple[list[
         Statements to run before the tables move; after that; and, for foreign keys that were proven, after the commit.
     """
     before, after, proofs = [], [], []
-    for each in found:
+    for each in (each for each in found if each.kind.value in _STATEMENTS):
         ((first, then, proof),) = connection.execute(_STATEMENTS[each.kind.value], (each.oid,)).fetchall()
         before += [first] if first else []
         after.append(then)

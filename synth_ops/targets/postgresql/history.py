@@ -49,8 +49,9 @@ CREATE TABLE IF NOT EXISTS synth_ops.swap (
 _HOMES = """
 SELECT nspname FROM pg_namespace
 WHERE nspname ~ '^synth_ops_[0-9]+_[0-9]+$' AND obj_description(oid, 'pg_namespace') = %s
+ORDER BY NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relkind = 'm')
 """
-_RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'p', 'm')"
+_RELATIONS = "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind::text = ANY(%s)"
 _PARENTS_ELSEWHERE = """
 SELECT DISTINCT n.nspname, p.relname
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
@@ -244,7 +245,9 @@ def _drop_now(connection: Connection, homes: Sequence[str]) -> None:
         if connection.execute("SELECT to_regnamespace(%s)", (sql.quote(home),)).fetchall()[0][0] is None:
             continue
         quoted = sql.quote(home)
-        relations += [(home, name) for (name,) in connection.execute(_RELATIONS, (quoted,)).fetchall()]
+        for (name,) in connection.execute(_RELATIONS, (quoted, ["m"])).fetchall():  # a dead run's: nobody reads it
+            connection.execute(f"DROP MATERIALIZED VIEW {place_sql((home, name))}")
+        relations += [(home, name) for (name,) in connection.execute(_RELATIONS, (quoted, ["r", "p"])).fetchall()]
         parents += connection.execute(_PARENTS_ELSEWHERE, {"home": quoted}).fetchall()
     locked = ", ".join(map(place_sql, dict.fromkeys([*parents, *relations])))
     if relations:

@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -28,7 +28,9 @@ from synth_ops.targets.postgresql.connection import (
     explanation,
 )
 from synth_ops.targets.postgresql.definitions import Place, place_sql
+from synth_ops.targets.postgresql.dependents import Dependent, Rebinding
 from synth_ops.targets.postgresql.history import Stored
+from synth_ops.targets.postgresql.materialized import Replacement
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Change:
         into: The places to fill, and the home that each one's table comes from.
         stamp: `stamp` of the tables in `out` when their successors were made.
         rows: Generations to write down in the same transaction.
+        materialized: What replaces the materialized views over the tables in `out`, by their oids.
     """
 
     number: int
@@ -81,6 +84,7 @@ class Change:
     into: Mapping[Place, str]
     stamp: str
     rows: Sequence[Stored] = ()
+    materialized: Mapping[int, Replacement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +195,8 @@ def _attempt(connection: Connection, change: Change, around: Surroundings, token
                 f"{label}: the live tables were altered while their successors were made", "publish again"
             )
         before, after, proofs = dependents.rebinding(connection, found)
+        replaced = _replacements(found, change, label)
+        before, after = [*(each.before for each in replaced), *before], [*after, *(each.after for each in replaced)]
         _run(connection, before)
         at("dependents let go")
         history.create_homes(connection, {place: home for place, home in change.out.items() if place in out})
@@ -208,6 +214,15 @@ def _attempt(connection: Connection, change: Change, around: Surroundings, token
         at("journal written")
     at("committed")
     return proofs
+
+
+def _replacements(found: Sequence[Dependent], change: Change, label: str) -> list[Replacement]:
+    views = [each for each in found if each.kind is Rebinding.MATERIALIZED_VIEW]
+    if any(each.oid not in change.materialized for each in views):
+        raise TargetUnavailableError(
+            f"{label}: a materialized view was made while the new tables were", "publish again"
+        )
+    return [change.materialized[each.oid] for each in views]
 
 
 def _refuse_stale(connection: Connection, change: Change, label: str) -> None:

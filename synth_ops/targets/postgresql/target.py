@@ -20,12 +20,13 @@ from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Orphans, Table
 from synth_ops.ports import Capability, ProgressListener, PublishRules
 from synth_ops.targets.constraints import enforceable_foreign_keys, verify
-from synth_ops.targets.postgresql import carry_over, declarations, guard, history, schema, staying
+from synth_ops.targets.postgresql import carry_over, declarations, dependents, guard, history, schema, staying
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
 from synth_ops.targets.postgresql.definitions import Place, place_of, place_sql
 from synth_ops.targets.postgresql.draft import Draft, differences, draft
 from synth_ops.targets.postgresql.history import History, Stored
 from synth_ops.targets.postgresql.loading import load
+from synth_ops.targets.postgresql.materialized import Replacement, prepare
 from synth_ops.targets.postgresql.swap import Change, Failpoint, Patience, Surroundings, oids, stamp, swap
 from synth_ops.targets.publication import Published, Tick, ticks, tidying, worth_keeping
 
@@ -79,6 +80,8 @@ class PostgreSQLTarget:
             )
             try:
                 rows = self._build(connection, metadata, plan, tables, tick)
+                views = self._materialized(connection, list(plan.out), plan.homes, plan.number)
+                tick("staged")
                 published = Published(
                     number=plan.number,
                     copy=copy_id,
@@ -87,7 +90,7 @@ class PostgreSQLTarget:
                     tables=rows,
                 )
                 new = Stored(published=published, homes=plan.homes, rules=rules)
-                swap(connection, _change(before, plan, new), self._surroundings(self._kept(metadata)))
+                swap(connection, _change(before, plan, new, views), self._surroundings(self._kept(metadata)))
             except BaseException:
                 self._collect(connection)
                 raise
@@ -118,8 +121,10 @@ class PostgreSQLTarget:
                 out={place: live.homes[place] for place in standing},
                 into=into,
                 stamp=stamp(connection, list(standing.values())),
+                materialized=self._materialized(connection, list(standing), back.homes, back.published.number),
             )
             swap(connection, change, self._surroundings(frozenset()))
+            self._collect(connection)
         return back.published.generation(live=True)
 
     def generations(self) -> Sequence[Generation]:
@@ -184,7 +189,6 @@ class PostgreSQLTarget:
             connection.execute(f"ANALYZE {', '.join(map(place_sql, built.values()))}" if built else "SELECT")
             tick("analyzed")
             carry_over.owners_and_grants(connection, plan.plans)
-        tick("staged")
         return rows
 
     def _fill(
@@ -211,6 +215,16 @@ class PostgreSQLTarget:
                     rows[name] = tables[name].rows + staying.insert(connection, each, stays)
                 tick(f"table {name}")
         return rows
+
+    def _materialized(
+        self, connection: Connection, live: Sequence[Place], homes: Mapping[Place, str], number: int
+    ) -> Mapping[int, Replacement]:
+        """Materialized views to come, where the recipe asks for them; the swap refuses them where it does not."""
+        if not self._rules.recreate_dependents:
+            return {}
+        found = dependents.find(connection, list(oids(connection, live).values()))
+        with explained(self._label, "materialized views"):
+            return prepare(connection, found, homes, number=number, label=self._label)
 
     def _refuse_occupied(
         self, connection: Connection, into: Mapping[Place, str], standing: Mapping[Place, int]
@@ -266,7 +280,7 @@ class PostgreSQLTarget:
         return frozenset(place_of(table) for table in metadata.tables if table.name in self._rules.kept)
 
 
-def _change(before: History, plan: Draft, new: Stored) -> Change:
+def _change(before: History, plan: Draft, new: Stored, views: Mapping[int, Replacement]) -> Change:
     return Change(
         number=plan.number,
         fence=before.fence,
@@ -274,6 +288,7 @@ def _change(before: History, plan: Draft, new: Stored) -> Change:
         into=plan.homes,
         stamp=plan.stamp,
         rows=[*plan.earlier, new],
+        materialized=views,
     )
 
 
