@@ -231,6 +231,39 @@ def suite(
 
 
 @app.command()
+def compare(
+    recipe: RecipePath,
+    generators: Annotated[
+        str, typer.Option("--generators", help="Names, with commas between them. Else those that the recipe names.")
+    ] = "",
+    output_file: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("comparison.html"),
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit, sample and gate several generators on the same snapshot, and show them side by side; publish nothing."""
+    from synth_ops.comparison import compare as compare_generators
+    from synth_ops.report import comparison_table, render_comparison
+    from synth_ops.run import open_store
+    from synth_ops.terminal import print_table, watching
+
+    loaded = load_recipe(recipe)
+    named = [name.strip() for name in generators.split(",") if name.strip()]
+    with watching() as progress:
+        found = compare_generators(loaded, named, store=open_store(loaded, store), progress=progress)
+    rows = [each.to_json() for each in found]
+    page = render_comparison(rows, recipe=loaded.name, source=loaded.source_location().label)
+    if as_json:
+        _write_text(page, output_file, told=False)
+        _print_json({"generators": rows, "page": str(output_file)})
+        return
+    print_table(*comparison_table(rows))
+    for row in rows:
+        if row["why"]:
+            _say(f"{row['generator']}: {row['why']}")
+    _write_text(page, output_file)
+
+
+@app.command()
 def status(recipe: RecipePath, as_json: AsJson = False) -> None:
     """Show the generations that the target keeps, and which one is live."""
     from synth_ops.run import generations
@@ -334,7 +367,7 @@ def _write_data_docs(evidence: Sequence[Evidence], folder: Path) -> None:
     output.print(f"wrote {write_data_docs(evidence, folder)}", markup=False)
 
 
-def _write_text(text: str, file: Path | None) -> None:
+def _write_text(text: str, file: Path | None, *, told: bool = True) -> None:
     from synth_ops.terminal import output
 
     if file is None:
@@ -344,7 +377,14 @@ def _write_text(text: str, file: Path | None) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"can't write {file}: {error.strerror}", "choose another --output") from None
-    output.print(f"wrote {file}", markup=False)
+    if told:
+        output.print(f"wrote {file}", markup=False)
+
+
+def _say(line: str) -> None:
+    from synth_ops.terminal import output
+
+    output.print(line, markup=False)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from synth_ops.run import StepResult
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
 _MOST_WARNINGS = 10
+_TEXT_COLUMNS = 2
 
 
 @contextlib.contextmanager
@@ -62,6 +63,17 @@ def print_warnings(warnings: Sequence[str], *, most: int | None = _MOST_WARNINGS
         errors.print(f"warning: {' '.join(warning.split())}", markup=False)
     if len(warnings) > len(shown):
         errors.print(f"and {len(warnings) - len(shown)} more: synth-ops plan shows them", markup=False)
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Cells in columns, all but the first two to the right."""
+    widths = [max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
+    for row in (heads, *rows):
+        cells = (
+            f"{cell:<{width}}" if place < _TEXT_COLUMNS else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        output.print("  ".join(cells).rstrip(), markup=False)
 
 
 def _facts(result: StepResult) -> str:

@@ -66,6 +66,25 @@ def test_it_refuses_what_it_can_not_do(installed, tmp_path):
     assert not (tmp_path / "target.duckdb").exists()
 
 
+def test_it_makes_the_columns_of_one_table_in_a_frame(installed, tmp_path):
+    with duckdb.connect(str(tmp_path / "source.duckdb")) as connection:
+        connection.execute("CREATE TABLE owner (id INTEGER PRIMARY KEY)")
+        connection.execute(
+            "CREATE TABLE pet (id INTEGER PRIMARY KEY, owner INTEGER REFERENCES owner (id), legs INTEGER)"
+        )
+        connection.execute("INSERT INTO owner FROM range(50)")
+        connection.execute("INSERT INTO pet SELECT range, range % 50, range * 37 % 9 FROM range(500)")
+    text = "source: source.duckdb\ntarget: target.duckdb\ngate: {policy: off-for-privacy, reason: nobody's}\n"
+    text += "tables: {pet: {generator: independent_columns}}\n"
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    command = str(Path(sys.executable).with_name("synth-ops"))
+    done = _run(installed, command, "run", "recipe.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with duckdb.connect(str(tmp_path / "target.duckdb")) as connection:
+        made = connection.sql("SELECT count(*), count(DISTINCT legs) FROM pet JOIN owner ON pet.owner = owner.id")
+        assert made.fetchall() == [(500, 9)]
+
+
 def _make_source(file):
     with duckdb.connect(str(file)) as connection:
         connection.execute("CREATE TABLE visit (id INTEGER PRIMARY KEY, ward VARCHAR, nights INTEGER)")

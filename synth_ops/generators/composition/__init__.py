@@ -143,7 +143,7 @@ class Composed:
             name, able = each.table.name, may_have_guest(each)
             named = self._tables.get(name)
             if named is None:
-                enough = able and not each.lookup and rows[name] >= _FEWEST_ROWS
+                enough = able and not (each.lookup or each.table.copied) and rows[name] >= _FEWEST_ROWS
                 chosen[name] = self._everywhere if enough else None
             elif named in self._guests and not able:
                 problems.append(
