@@ -157,48 +157,44 @@ def run(recipe: RecipePath, store: StorePath = None, seed: Seed = None, as_json:
         output.print(f"report    {facts['publish'].get('report', facts['gate']['report'])}", markup=False)
 
 
+Needs = Annotated[
+    str | None, typer.Option("--from", help="Id of the artifact to start from. Else the latest of this recipe.")
+]
+
+
 def _verb(name: str, help_text: str) -> None:
     def command(
-        recipe: RecipePath,
-        needs: Annotated[
-            str | None, typer.Option("--from", help="Id of the artifact to start from. Else the latest of this recipe.")
-        ] = None,
-        store: StorePath = None,
-        seed: Seed = None,
-        as_json: AsJson = False,
+        recipe: RecipePath, needs: Needs = None, store: StorePath = None, seed: Seed = None, as_json: AsJson = False
     ) -> None:
-        from synth_ops.run import latest, open_store, run_step
-        from synth_ops.terminal import output, print_warnings, step_line, watching
-
         loaded = _load(recipe, seed)
-        opened = open_store(loaded, store)
-        needed = _needed_kind(name)
-        given = None
-        if needed:
-            given = ArtifactRef(kind=needed, id=needs) if needs else latest(loaded, needed, store=opened)
-        try:
-            with watching() as progress:
-                result = run_step(loaded, name, store=opened, needs=given, progress=progress)
-        except GateFailedError as failure:
-            _show_failed_gate(opened, failure)
-            raise
-        if name == "snapshot":
-            print_warnings(result.facts["warnings"])
-        if as_json:
-            _print_json(
-                {
-                    "step": name,
-                    **result.ref.to_json(),
-                    "skipped": result.skipped,
-                    "seconds": result.seconds,
-                    **result.facts,
-                }
-            )
-        else:
-            output.print(step_line(result), markup=False)
+        _run_verb(name, loaded, needs, store, as_json=as_json)
 
     command.__doc__ = help_text
     app.command(name=name)(command)
+
+
+def _run_verb(name: str, recipe: Recipe, needs: str | None, store: str | None, *, as_json: bool) -> None:
+    from synth_ops.run import latest, open_store, run_step
+    from synth_ops.terminal import output, print_warnings, step_line, watching
+
+    opened = open_store(recipe, store)
+    needed = _needed_kind(name)
+    given = None
+    if needed:
+        given = ArtifactRef(kind=needed, id=needs) if needs else latest(recipe, needed, store=opened)
+    try:
+        with watching() as progress:
+            result = run_step(recipe, name, store=opened, needs=given, progress=progress)
+    except GateFailedError as failure:
+        _show_failed_gate(opened, failure)
+        raise
+    if name == "snapshot":
+        print_warnings(result.facts["warnings"])
+    if as_json:
+        facts = {"skipped": result.skipped, "seconds": result.seconds, **result.facts}
+        _print_json({"step": name, **result.ref.to_json(), **facts})
+    else:
+        output.print(step_line(result), markup=False)
 
 
 def _needed_kind(step: str) -> ArtifactKind | None:
@@ -208,7 +204,44 @@ def _needed_kind(step: str) -> ArtifactKind | None:
 _verb("snapshot", "Read the source: a frozen copy of it in the store.")
 _verb("fit", "Fit the generator on the latest snapshot.")
 _verb("sample", "Sample a synthetic copy from the latest model.")
-_verb("gate", "Judge the latest copy.")
+
+
+@app.command()
+def gate(
+    recipe: RecipePath,
+    needs: Needs = None,
+    store: StorePath = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Try the gate itself, on the source's own data: nothing else is judged."),
+    ] = False,
+) -> None:
+    """Judge the latest copy."""
+    loaded = _load(recipe, seed)
+    if self_test:
+        _try_gate(loaded, store, as_json=as_json)
+    else:
+        _run_verb("gate", loaded, needs, store, as_json=as_json)
+
+
+def _try_gate(recipe: Recipe, store: str | None, *, as_json: bool) -> None:
+    from synth_ops.run import open_store, try_gate
+    from synth_ops.terminal import output, trial_lines, watching
+
+    with watching() as progress:
+        trials = try_gate(recipe, store=open_store(recipe, store), progress=progress)
+    if as_json:
+        _print_json({"trials": [trial.to_json() for trial in trials]})
+    else:
+        for line in trial_lines(trials):
+            output.print(line, markup=False)
+    wrong = [trial.fault for trial in trials if not trial.as_meant]
+    if wrong:
+        raise GateFailedError(f"the gate failed its own test: {', '.join(wrong)}")
+
+
 _verb("publish", "Publish the latest copy, if it passed its gate.")
 
 

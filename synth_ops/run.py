@@ -50,6 +50,7 @@ from synth_ops.registry import PluginKind, load, names
 from synth_ops.store import Store
 
 if TYPE_CHECKING:
+    from synth_ops.controls import Trial
     from synth_ops.report import Context
 
 _LADDER = ("fit", "sample", "gate")
@@ -546,6 +547,24 @@ def roll_back(recipe: Recipe) -> Generation:
 def generations(recipe: Recipe) -> Sequence[Generation]:
     """What the recipe's target remembers, oldest first."""
     return open_target(recipe).generations()
+
+
+def try_gate(recipe: Recipe, *, store: Store, progress: ProgressListener | None = None) -> list[Trial]:
+    """Try the recipe's gate on its own data: fresh real people have to pass, and every planted fault is blocked.
+
+    Takes the snapshot if need be; the target is not looked at, and nothing of the controls stays in the store.
+
+    Raises:
+        SourceError: The snapshot can't be taken.
+        RecipeError: The source has too few subjects.
+    """
+    from synth_ops.artifact_io import read_snapshot
+    from synth_ops.controls import run_controls
+
+    told = progress or _ignore
+    snapshot = read_snapshot(store, run_step(recipe, "snapshot", store=store, progress=told).ref)
+    with _nothing_unforeseen():
+        return run_controls(snapshot, _assemble_gate(recipe, store), store=store, seed=recipe.seed, progress=told)
 
 
 def export_suites(

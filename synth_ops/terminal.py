@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -12,6 +14,9 @@ from synth_ops.artifacts import GateReport
 from synth_ops.ports import Progress as Tick
 from synth_ops.ports import ProgressListener
 from synth_ops.run import StepResult
+
+if TYPE_CHECKING:
+    from synth_ops.controls import Trial
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
@@ -50,6 +55,20 @@ def failed_gate_line(report: GateReport) -> str:
     warnings = sum(not outcome.passed for outcome in report.outcomes) - blocking
     counts = f"{_counted(len(report.outcomes), 'check')}, {blocking} blocking"
     return f"{'gate':<9} {report.ref.id}  {report.verdict}: {counts}{_and_warnings(warnings)}"
+
+
+def trial_lines(trials: Sequence[Trial]) -> list[str]:
+    """What the gate's own test found, as a table: a control has as many lines as it has checks to name."""
+    rows = [("control", "check meant", "blocked by", "verdict")]
+    for each in trials:
+        verdict = f"{each.verdict}: {each.reason}" if each.reason else each.verdict.value
+        columns = [each.fault], each.meant or ["-"], each.blocked_by or ["-"], [verdict]
+        rows += itertools.zip_longest(*columns, fillvalue="")
+    *widths, _ = (max(len(cell) for cell in column) for column in zip(*rows, strict=True))
+    return [
+        "  ".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
 
 
 def print_warnings(warnings: Sequence[str], *, most: int | None = _MOST_WARNINGS) -> None:

@@ -12,6 +12,7 @@ from synth_ops import sql
 from synth_ops.artifacts import Evidence
 from synth_ops.checks.comparison import ComparedColumn, compare
 from synth_ops.checks.distances import Distance, histogram_distance, pair, rare_share, total_variation
+from synth_ops.checks.families import FAMILY_LIMITS, SIBLING_LIKENESS, sibling_likeness
 from synth_ops.checks.limits import judged
 from synth_ops.checks.queries import QUERY_ERROR, QUERY_LIMITS, own_query_errors, query_errors
 from synth_ops.checks.rows import open_databases
@@ -34,12 +35,13 @@ class FidelityCheck:
     name = "fidelity"
     version = "2"
     thresholds: Mapping[str, Threshold] = {
-        _COLUMN: Threshold(warn=0.15),
+        _COLUMN: Threshold(warn=0.15, block=0.5),
         _MEAN_COLUMN: Threshold(block=0.20),
         _PAIR: Threshold(warn=0.25),
         _MEAN_PAIR: Threshold(block=0.30),
         _CARDINALITY: Threshold(warn=0.90, at_most=False),
         **SEPARATION_LIMITS,
+        **FAMILY_LIMITS,
         **QUERY_LIMITS,
     }
 
@@ -58,7 +60,7 @@ class FidelityCheck:
             limits = {**self.thresholds, **context.thresholds}
             evidence.extend(measured(partial(query_errors, views, limits), check=QUERY_ERROR, subject="all queries"))
             evidence.extend(own_query_errors(views, limits))
-        evidence.extend(_separations(context, limits))
+        evidence.extend(_on_rows(context, limits))
         return [replace(each, seed=context.seed) for each in evidence]
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
@@ -97,7 +99,8 @@ class FidelityCheck:
         return judged(evidence, threshold, allowance=distance.allowance, laxest=0.0)
 
 
-def _separations(context: CheckContext, limits: Mapping[str, Threshold]) -> list[Evidence]:
+def _on_rows(context: CheckContext, limits: Mapping[str, Threshold]) -> list[Evidence]:
+    """What looks at rows as such, and at those of one parent."""
     evidence: list[Evidence] = []
     tables = [name for name in context.snapshot.metadata.table_names if name in context.copy.tables]
     with open_databases(
@@ -105,6 +108,10 @@ def _separations(context: CheckContext, limits: Mapping[str, Threshold]) -> list
     ) as databases:
         for name in tables:
             evidence += measured(partial(separation, databases, name, limits), check=SEPARATION, table=name)
+            table = context.snapshot.metadata.table(name)
+            for key in table.foreign_keys:
+                alike, subject = partial(sibling_likeness, databases, table, key, limits), reference_name(table, key)
+                evidence += measured(alike, check=SIBLING_LIKENESS, subject=subject, table=name)
     return evidence
 
 

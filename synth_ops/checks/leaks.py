@@ -186,13 +186,13 @@ def guarded_columns(table: Table) -> list[Column]:
 
 def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str, Threshold]) -> list[Evidence]:
     """Look for a column's real values in the copy."""
-    is_key = column.kind not in (Kind.PII, Kind.TEXT, Kind.MEDIA)
+    is_key = _is_key(column)
     search = _Search(
         views=views,
         subject=f"{table.name}.{column.name}",
         real=_values_sql(SOURCE, table, column),
         copied=_copied_sql(table, column),
-        secret=_LONG_KEY if is_key else _LONG_PII if column.kind is Kind.PII else _LONG_TEXT,
+        secret=secret_sql(column),
         limits=limits,
         is_key=is_key,
     )
@@ -229,18 +229,29 @@ def person_leaks(views: Views, table: Table, limits: Mapping[str, Threshold]) ->
     return share.overlaps(limits)
 
 
+def secret_sql(column: Column) -> str:
+    """The condition on a value `v` of a guarded column that makes it a secret: one that does not come up by chance."""
+    if _is_key(column):
+        return _LONG_KEY
+    return _LONG_PII if column.kind is Kind.PII else _LONG_TEXT
+
+
+def folded_sql(column: str, owner: str) -> str:
+    """A value without the differences that do not hide it: case and blanks around it."""
+    return f"lower(trim(CAST({owner}.{sql.quote(column)} AS VARCHAR)))"
+
+
+def _is_key(column: Column) -> bool:
+    return column.kind not in (Kind.PII, Kind.TEXT, Kind.MEDIA)
+
+
 def _holds_made_up_keys(key: ForeignKey) -> bool:
     return key.orphans is Orphans.KEEP and len(key.columns) == 1
 
 
 def _values_sql(schema: str, table: Table, column: Column) -> str:
-    value = _folded(column.name, "t")
+    value = folded_sql(column.name, "t")
     return f"SELECT DISTINCT {value} AS v FROM {view_sql(schema, table.name)} t WHERE {value} <> ''"
-
-
-def _folded(column: str, owner: str) -> str:
-    """A value without the differences that do not hide it: case and blanks around it."""
-    return f"lower(trim(CAST({owner}.{sql.quote(column)} AS VARCHAR)))"
 
 
 def _copied_sql(table: Table, column: Column) -> str:
@@ -248,13 +259,13 @@ def _copied_sql(table: Table, column: Column) -> str:
     copied = _values_sql(COPY, table, column)
     for key in table.foreign_keys:
         if key.columns == (column.name,) and _holds_made_up_keys(key):
-            copied += f" EXCEPT SELECT {_folded(key.parent_columns[0], 'p')} FROM {view_sql(COPY, key.parent)} p"
+            copied += f" EXCEPT SELECT {folded_sql(key.parent_columns[0], 'p')} FROM {view_sql(COPY, key.parent)} p"
     return copied
 
 
 def _public_sql(views: Views, table: Table, column: Column) -> str:
     """The values of those rows that k subjects refer to: codes that everybody uses."""
-    queries = list(referred_rows(views.metadata, table, _folded(column.name, "p")))
+    queries = list(referred_rows(views.metadata, table, folded_sql(column.name, "p")))
     return f"({' UNION ALL '.join(queries)})" if queries else ""
 
 

@@ -111,7 +111,7 @@ def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> lis
     )
     # compared in the database, so that no value leaves it
     found = views.row(
-        f"SELECT {beyond} FROM (SELECT {bounds} FROM ({_subject_ends(views.metadata, table, columns)})) "
+        f"SELECT {beyond} FROM (SELECT {bounds} FROM ({subject_ends(views.metadata, table, columns)})) "
         f"LEFT JOIN (SELECT {values} FROM {view_sql(COPY, table.name)}) ON true"
     )
     measured = [
@@ -139,7 +139,8 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, Threshold]) 
         return []
     rows, _ = subjects_of(views.metadata, table.name)
     key = f"hash({sql.columns_sql([column.name for column in columns])}) AS h"
-    total, twins = _twins(views, f"SELECT {key}, {sql.SUBJECT} AS s FROM {rows}")
+    hashed = f"SELECT {key}, {sql.SUBJECT} AS s FROM {rows}"
+    total, twins = _twins(views, hashed)
     real = f"SELECT {key} FROM {view_sql(SOURCE, table.name)}"
     n, same = views.row(
         f"SELECT count(*), count(*) FILTER (WHERE h IN ({real})) FROM (SELECT {key} FROM {view_sql(COPY, table.name)})"
@@ -152,6 +153,7 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, Threshold]) 
     if same / n > usual + _SIGMAS * error:
         # rounded, as a sum over threads differs in its last digits
         usual = max(usual, round(_by_chance(views, rows, key, columns), 9))
+        error = max(error, math.sqrt(2) * _spread(views, hashed, total, twins) / total)
     passing = usual + _SIGMAS * error
     evidence = Evidence(
         check=IDENTICAL_ROWS,
@@ -176,6 +178,20 @@ def _twins(views: Views, hashed: str) -> tuple[float, float]:
     )
     total, twins = views.row(f"SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE twins), 0) FROM ({groups})")
     return float(total), float(twins)
+
+
+def _spread(views: Views, hashed: str, total: float, twins: float) -> float:
+    """The standard error of the number of twins: a subject's rows have them together, or none has.
+
+    With one more subject, of the usual size, whose rows all have one: two people born on one day prove no copying.
+    """
+    everybody, own = "count(*) OVER (PARTITION BY h)", "count(*) OVER (PARTITION BY h, s)"
+    twin = f"CAST({everybody} > {own} OR s IS NULL AND {everybody} > 1 AS INTEGER)"
+    marked = f"SELECT s, {twin} - CAST({twins / total!r} AS DOUBLE) AS excess FROM ({hashed})"
+    of_some = f"SELECT sum(excess) AS e FROM ({marked}) WHERE s IS NOT NULL GROUP BY s"
+    of_nobody = f"SELECT excess AS e FROM ({marked}) WHERE s IS NULL"
+    squares, subjects = views.row(f"SELECT sum(e * e), count(*) FROM ({of_some} UNION ALL {of_nobody})")
+    return math.sqrt(round(squares, 6) + (total / subjects) ** 2)
 
 
 def _by_chance(views: Views, rows: str, key: str, columns: Sequence[Column]) -> float:
@@ -220,7 +236,7 @@ def _match(key: ForeignKey) -> str:
     return " AND ".join(f"p.{sql.quote(there)} = c.{sql.quote(here)}" for here, there in pairs)
 
 
-def _subject_ends(metadata: Metadata, table: Table, columns: Sequence[Column]) -> str:
+def subject_ends(metadata: Metadata, table: Table, columns: Sequence[Column]) -> str:
     """A query for every subject's smallest and largest value of each column."""
     rows, _ = subjects_of(metadata, table.name)
     alone = ", ".join(f"{value_sql(c)} AS low{i}, {value_sql(c)} AS high{i}" for i, c in enumerate(columns))

@@ -78,7 +78,14 @@ class Databases:
     metadata: Metadata
     schemas: tuple[str, ...]
 
-    def rows(self, table: str, root: str | None = None, most: int | None = None, without: Collection[str] = ()) -> Rows:
+    def rows(
+        self,
+        table: str,
+        root: str | None = None,
+        most: int | None = None,
+        without: Collection[str] = (),
+        path: tuple[ForeignKey, ...] | None = None,
+    ) -> Rows:
         """The learned columns of a table.
 
         Args:
@@ -86,6 +93,7 @@ class Databases:
             root: The table whose rows are the subjects; those of `owners` when left out.
             most: About how many rows a database, of subjects drawn by their hash.
             without: Columns to leave out.
+            path: The foreign keys to the subjects, if it is not the usual path that is meant.
         """
         columns = [column for column in _usable(self.metadata, table) if column.name not in without]
         names = tuple(column.name for column in columns)
@@ -96,7 +104,7 @@ class Databases:
         selected = f", {selected}" if selected else ""
         tables = {}
         for schema in self.schemas:
-            owned = self._owned(schema, table, root)
+            owned = self._owned(schema, table, root, path)
             few = f" WHERE {_drawn(self.connection, owned, most)}" if most else ""
             query = f"SELECT coalesce({sql.SUBJECT}, 0) AS s{selected} FROM ({owned}){few}"
             tables[schema] = self.connection.sql(query).to_arrow_table()
@@ -195,8 +203,9 @@ class Databases:
             return path
         return (max(keys, key=lambda key: self.metadata.table(key.parent).rows),)
 
-    def _owned(self, schema: str, table: str, root: str | None) -> str:
-        path = self._path_to_owners(table) if root is None else path_to(self.metadata, table, root)
+    def _owned(self, schema: str, table: str, root: str | None, path: tuple[ForeignKey, ...] | None = None) -> str:
+        if path is None:
+            path = self._path_to_owners(table) if root is None else path_to(self.metadata, table, root)
         return sql.subjects_sql(self.metadata, table, schema, path)
 
 

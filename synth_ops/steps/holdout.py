@@ -40,12 +40,14 @@ class SplitPlan:
         tables: The roots and all tables whose rows belong to theirs, parents first.
         metadata: Of the tables that matter: those, and whatever they refer to, which is not split.
         persons: Whether the roots hold persons.
+        salt: Another one deals the subjects out in another way.
     """
 
     roots: tuple[str, ...]
     tables: tuple[str, ...]
     metadata: Metadata
     persons: bool
+    salt: str = _SALT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Sides:
     subjects: Mapping[str, int]
 
 
-def plan_split(metadata: Metadata) -> SplitPlan:
+def plan_split(metadata: Metadata, salt: str = _SALT) -> SplitPlan:
     """Choose what to split.
 
     Of several tables of persons only those are split that share no row: an encounter is its patient's, and the doctors
@@ -89,7 +91,8 @@ def plan_split(metadata: Metadata) -> SplitPlan:
         for table in metadata.tables
         if table.name in kept
     )
-    return SplitPlan(roots=tuple(roots), tables=tuple(split), metadata=Metadata(tables=tables), persons=persons)
+    chosen = Metadata(tables=tables)
+    return SplitPlan(roots=tuple(roots), tables=tuple(split), metadata=chosen, persons=persons, salt=salt)
 
 
 def split(snapshot: Snapshot, plan: SplitPlan, folder: Path) -> Sides:
@@ -197,7 +200,7 @@ def _deal_out(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: S
     table, total = snapshot.metadata.table(name), snapshot.tables[name].rows
     key = [quote(column) for column in table.primary_key] if table.subject else []
     text = ", ".join(f"CAST({column} AS VARCHAR)" for column in key or [_ROW])
-    digest = f"md5(concat_ws('/', {sql.literal(_SALT)}, {sql.literal(name)}, {text}))"
+    digest = f"md5(concat_ws('/', {sql.literal(plan.salt)}, {sql.literal(name)}, {text}))"
     each = int(total * _share(snapshot, plan, name))
     columns = _kept_columns(snapshot, plan, name)
     hashed = f"SELECT {columns}, {digest} AS {_HASH} FROM {_numbered(snapshot.tables[name])}"
@@ -215,7 +218,7 @@ def _follow(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Spl
     found = [f"p{number}.{_SIDE}" for number in range(len(keys))]
     share = _share(snapshot, plan, name)
     some_zero = " OR ".join(f"{side} = 0" for side in found)
-    own = f"md5(concat_ws('/', {sql.literal(_SALT)}, {sql.literal(name)}, t.{_ROW}))"
+    own = f"md5(concat_ws('/', {sql.literal(plan.salt)}, {sql.literal(name)}, t.{_ROW}))"
     # the first 8 of 32 hex digits, as a number below 1
     place = f"(('0x' || left({own}, 8))::BIGINT / 4294967296.0)"
     connection.execute(
