@@ -9,6 +9,7 @@ The house, from the door down; whatever stands higher may import what stands low
     cli, airflow, dagster       three ways in, each nothing but plumbing
     testing                     small warehouses and contract suites for plug-in authors
     run                         joins steps with plug-ins
+    controls                    the gate's own test: fresh real people, and planted faults
     steps                       one verb a module
     sources, generators, checks, targets, report    the plug-ins, and the HTML report
     kinds, propose              what columns mean; keys that a source does not declare

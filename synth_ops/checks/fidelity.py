@@ -33,7 +33,7 @@ class FidelityCheck:
     """Compares distributions on up to 100,000 rows a table, drawn by the seed, with an allowance for sampling noise."""
 
     name = "fidelity"
-    version = "2"
+    version = "3"
     thresholds: Mapping[str, Threshold] = {
         _COLUMN: Threshold(warn=0.15, block=0.5),
         _MEAN_COLUMN: Threshold(block=0.20),

@@ -47,6 +47,7 @@ _TITLES: Mapping[str, str] = {
     "fidelity.pair_distance": "distance of a pair of columns",
     "fidelity.mean_pair_distance": "mean distance of pairs of columns",
     "fidelity.cardinality": "likeness of children per parent",
+    "fidelity.sibling_likeness": "how alike rows of one parent stay",
     "fidelity.c2st_auc": "how well a classifier tells copy from source",
     "fidelity.c2st_agg_auc": "how well one tells them by whole subjects",
     "fidelity.query_error": "error of row counts of queries",

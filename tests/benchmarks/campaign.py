@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import duckdb
 from rich.console import Console
@@ -81,19 +82,25 @@ def main() -> int:
     return int(bool(broken or unexplained))
 
 
+def loaders() -> ModuleType:
+    """What loads the real data sets, for the tests and for benchmarks."""
+    spec = importlib.util.spec_from_file_location("synth_ops_test_datasets", _LOADERS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def sources(data: Path, folder: Path, only: list[str]) -> Iterator[tuple[str, Path]]:
     """Every database as a file: data sets in DuckDB, or in SQLite where DuckDB can't declare a cycle."""
-    spec = importlib.util.spec_from_file_location("synth_ops_test_datasets", _LOADERS)
-    loaders = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaders)
+    load = loaders()
     folder.mkdir(parents=True)
     for dataset in sorted(each.parent for each in data.glob("*/schema.sql")):
         if only and dataset.name not in only:
             continue
         try:
-            yield dataset.name, loaders.load_duckdb(dataset, folder / f"{dataset.name}.duckdb")
+            yield dataset.name, load.load_duckdb(dataset, folder / f"{dataset.name}.duckdb")
         except duckdb.Error:
-            yield dataset.name, loaders.load_sqlite(dataset, folder / f"{dataset.name}.db")
+            yield dataset.name, load.load_sqlite(dataset, folder / f"{dataset.name}.db")
     for archive in sorted(data.glob("*/sqlite.tar.xz")):
         with tarfile.open(archive) as opened:
             for member in sorted(opened.getmembers(), key=lambda each: each.name):
