@@ -20,7 +20,7 @@ from synth_ops.metadata import ForeignKey, Table
 from synth_ops.ports import Threshold
 
 SIBLING_LIKENESS = "fidelity.sibling_likeness"
-FAMILY_LIMITS: Mapping[str, Threshold] = {SIBLING_LIKENESS: Threshold(warn=0.5, block=0.1, at_most=False)}
+FAMILY_LIMITS: Mapping[str, Threshold] = {SIBLING_LIKENESS: Threshold(warn=0.5, block=0.05, at_most=False)}
 _MOST_ROWS = 30_000
 _FEWEST_FAMILIES, _FEWEST_COLUMNS = 50, 2
 _LIKE = 0.05
