@@ -55,12 +55,16 @@ def test_a_clean_copy_of_little_data_passes(tmp_path, customers):
 
 
 @pytest.mark.parametrize(
-    ("column", "change"),
-    [("quantity", lambda value: value + 30), ("weight_kg", lambda _: None), ("price", lambda value: value + 500)],
+    ("column", "change", "severity"),
+    [
+        ("quantity", lambda value: value + 30, Severity.CRITICAL),
+        ("weight_kg", lambda _: None, Severity.WARNING),
+        ("price", lambda value: value + 500, Severity.CRITICAL),
+    ],
 )
-def test_a_shifted_column_is_seen(tmp_path, column, change):
+def test_a_shifted_column_is_seen(tmp_path, column, change, severity):
     found = failures(check_context(tmp_path, column_of("order_lines", column, change)))
-    assert found.pop(("fidelity.column_distance", f"order_lines.{column}")) is Severity.WARNING
+    assert found.pop(("fidelity.column_distance", f"order_lines.{column}")) is severity
     told = {"fidelity.c2st_auc", "fidelity.c2st_agg_auc"}
     assert {check for check, _ in found} <= {"fidelity.pair_distance", "fidelity.mean_pair_distance", *told}
     assert all(subject.startswith("order_lines") or check in told for check, subject in found)
