@@ -99,7 +99,7 @@ def init(
 def plan(recipe: RecipePath, store: StorePath = None) -> None:
     """Show what a run would do: tables in order, keys, what each column means and why."""
     from synth_ops.artifact_io import read_snapshot
-    from synth_ops.run import open_store, run_step, table_makers, target_differences
+    from synth_ops.run import licences, open_store, run_step, table_makers, target_differences
     from synth_ops.terminal import output, print_warnings, watching
 
     loaded = load_recipe(recipe)
@@ -117,6 +117,8 @@ def plan(recipe: RecipePath, store: StorePath = None) -> None:
     taken = "was there already" if result.skipped else "was taken"
     output.print(f"\nsnapshot {result.ref.id} of the source {taken}, in the store {opened.label}", markup=False)
     output.print(f"generator: {', else '.join(label for label, _ in makers)}", markup=False)
+    for line in licences(loaded):
+        output.print(line, markup=False)
     steps = " -> ".join(step.name for step in STEPS[1:])
     output.print(f"then: {steps} -> {loaded.target_location().label}", markup=False)
     for line in target_differences(loaded, snapshot.metadata):

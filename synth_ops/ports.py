@@ -129,6 +129,14 @@ class Generator(Protocol):
         """Load what `fit` wrote."""
 
 
+@runtime_checkable
+class ChoosyGenerator(Generator, Protocol):
+    """A generator that can't learn every schema, and says so before it tries."""
+
+    def problems(self, metadata: Metadata) -> Sequence[str]:
+        """What of the metadata is too much for it, a line each; nothing where it can learn it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
     """Where a measure begins to warn, and where it blocks the publication.

@@ -32,6 +32,7 @@ from synth_ops.metadata import Metadata
 from synth_ops.plan import STEPS
 from synth_ops.ports import (
     Capability,
+    ChoosyGenerator,
     Compared,
     ComposedGenerator,
     Fixtures,
@@ -277,8 +278,17 @@ def preflight(recipe: Recipe, *, store: Store) -> dict[str, Any]:
         "source": recipe.source_location().label,
         "target": recipe.target_location().label,
         "generator": ", else ".join(f"{label} {version}" for label, version in generators.items()),
+        "licences": licences(recipe),
         "checks": sorted(gate.checks),
     }
+
+
+def licences(recipe: Recipe) -> list[str]:
+    """What a user must know of the licences of the generators that a recipe names, a line each."""
+    named = [(name, settings) for name, settings in recipe.generators]
+    named += [each.generator_named for each in recipe.tables.values() if each.generator_named]
+    found = {name: getattr(_generator(name, settings), "licence", "") for name, settings in named}
+    return [f"{name} is under a licence of its own: {licence}" for name, licence in found.items() if licence]
 
 
 def tidy(store: Store, snapshot: ArtifactRef | None = None) -> None:
@@ -439,6 +449,8 @@ def table_makers(recipe: Recipe, snapshot: Snapshot) -> list[tuple[str, Mapping[
     found = []
     for each in ladder(recipe):
         generator = _generator(each.name, each.settings)
+        if isinstance(generator, ChoosyGenerator) and (problems := generator.problems(snapshot.metadata)):
+            raise RecipeError("; ".join(problems), "name another `generator`: relational_trees takes any schema")
         found.append((each.label, generator.makers(snapshot) if isinstance(generator, ComposedGenerator) else {}))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, RecipeError, SampleError, SynthOpsError
 from synth_ops.fingerprint import file_digest
 from synth_ops.metadata import Metadata
-from synth_ops.ports import Generator, Progress, ProgressListener
+from synth_ops.ports import ChoosyGenerator, Generator, Progress, ProgressListener
 from synth_ops.registry import PluginKind, load
 from synth_ops.worker.process import Limits, WorkerProcess
 from synth_ops.worker.traits import Traits, make, traits_of
@@ -62,11 +62,10 @@ class Isolated:
         self._interpreter = str(settings.get(INTERPRETER) or "")
         self._limits = Limits(minutes=_positive(name, MINUTES, settings), memory_gb=_positive(name, MEMORY, settings))
         self._worker: WorkerProcess | None = None
-        self.traits = self._told()
-        self.version = self.traits.version
-        self.single_table = self.traits.single_table
+        self._here = None if self._interpreter else self._made_here()
+        traits = self._told() if self._here is None else traits_of(self._here)
+        self.version, self.single_table, self.licence = traits.version, traits.single_table, traits.licence
         self.own_process = True
-        self.licence = self.traits.licence
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Have it learned, and take over the files.
@@ -116,13 +115,18 @@ class Isolated:
             )
         return made
 
+    def problems(self, metadata: Metadata) -> Sequence[str]:
+        """What of the metadata is too much for it; known beforehand where it has no interpreter of its own."""
+        return self._here.problems(metadata) if isinstance(self._here, ChoosyGenerator) else ()
+
+    def _made_here(self) -> Generator:
+        """The generator in this process: to know what it takes, and for nothing else."""
+        made: Generator = make(load(PluginKind.GENERATOR, self._name), self._name, self._own, self._budget)
+        return made
+
     def _told(self) -> Traits:
-        """What the generator says of itself; asked in its own interpreter, if it has one."""
-        if not self._interpreter:
-            plugin = load(PluginKind.GENERATOR, self._name)
-            return traits_of(make(plugin, self._name, self._own, self._budget))
-        told = self._ask(self._running(), {"call": "about"}, _ignore, RecipeError)
-        return Traits(**told)
+        """What the generator says of itself in its own interpreter."""
+        return Traits(**self._ask(self._running(), {"call": "about"}, _ignore, RecipeError))
 
     def _running(self) -> WorkerProcess:
         if self._worker is None or not self._worker.alive:

@@ -170,3 +170,33 @@ class TVAE(SingleTable):
         }
         epochs = whole(name, "epochs", epochs)
         super().__init__(parameters, Training(epochs=epochs, minutes=max_minutes, memory_gb=max_memory_gb))
+
+
+class HMA:
+    """SDV's hierarchical model: at most five tables, in chains of two, in memory; minutes for thousands of rows."""
+
+    version = "1"
+    own_process: ClassVar[bool] = True
+    licence: ClassVar[str] = SingleTable.licence
+
+    def problems(self, metadata: Metadata) -> list[str]:
+        """What of a schema it can't learn, known before it tries."""
+        from synth_ops.generators.sdv.problems import hma_problems
+
+        return hma_problems(metadata)
+
+    def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
+        """Learn a small schema.
+
+        Raises:
+            FitError: It is too large, has keys that HMA does not take, or can't be learned.
+        """
+        from synth_ops.generators.sdv.hma import fit
+
+        fit(snapshot, folder, progress)
+
+    def load(self, folder: Path, metadata: Metadata) -> FittedGenerator:
+        """Load what `fit` wrote; in a worker only, since the model is a pickle."""
+        from synth_ops.generators.sdv.hma import FittedSchema
+
+        return FittedSchema(folder, metadata)

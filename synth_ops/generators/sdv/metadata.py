@@ -1,18 +1,37 @@
-"""What SDV is told of a table: names and types alone, no values, no ranges."""
+"""What SDV is told of tables: that there are labels, numbers and keys; no names, no values, no ranges."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth_ops.generators.sdv.columns import Seen
 
 TABLE = "table"
+KEY = "key"
+"""What the primary key of a table is called: the number of its row."""
 
 
-def sdv_metadata(seen: Seen) -> Any:
-    """SDV's metadata of what a model is to learn."""
+def sdv_metadata(tables: Mapping[str, Seen], references: Sequence[tuple[str, str, str]] = ()) -> Any:
+    """SDV's metadata of what a model is to learn.
+
+    Args:
+        references: Child, the column there, and the parent, whose `KEY` it holds; none for a single table.
+    """
     from sdv.metadata import Metadata
 
-    columns = {name: {"sdtype": "categorical"} for name in seen.labels}
-    columns |= {name: {"sdtype": "numerical"} for name in seen.numbers}
-    return Metadata.load_from_dict({"tables": {TABLE: {"columns": columns}}})
+    described: dict[str, Any] = {}
+    for name, seen in tables.items():
+        columns = {each: {"sdtype": "categorical"} for each in seen.labels}
+        columns |= {each: {"sdtype": "numerical"} for each in seen.numbers}
+        described[name] = {"columns": columns}
+        if references:
+            columns[KEY] = {"sdtype": "id"}
+            described[name]["primary_key"] = KEY
+    for child, column, _ in references:
+        described[child]["columns"][column] = {"sdtype": "id"}
+    relationships = [
+        {"parent_table_name": parent, "child_table_name": child, "parent_primary_key": KEY, "child_foreign_key": column}
+        for child, column, parent in references
+    ]
+    return Metadata.load_from_dict({"tables": described, "relationships": relationships})

@@ -15,8 +15,9 @@ from synth_ops.errors import FitError, SampleError, SynthOpsError
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.columns import Seen
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
+from synth_ops.generators.sdv.problems import refuse, single_problems
 from synth_ops.generators.sdv.settings import Training
-from synth_ops.generators.sdv.table import TableModel, draw_table, learn_table
+from synth_ops.generators.sdv.table import TableModel, draw_table, learn_tables
 from synth_ops.generators.sdv.training import diverged, fix_chance, watched
 from synth_ops.metadata import Metadata, Table
 from synth_ops.ports import Progress, ProgressListener
@@ -47,14 +48,15 @@ def fit(
     Raises:
         FitError: There are several tables, or this one can't be learned.
     """
-    table = _only(snapshot.metadata)
+    refuse(single_problems(snapshot.metadata))
+    table = snapshot.metadata.tables[0]
 
     def tell(item: str, done: int) -> None:
         progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
 
     tell("columns", 0)
     fix_chance(0)
-    model, seen = learn_table(snapshot, table)
+    model, seen = learn_tables(snapshot)[table.name]
     model.save(folder)
     frame = seen.frame()
     if not model.rows or not len(frame.columns):
@@ -76,7 +78,7 @@ def fit(
         shown = ", ".join(f"{name.lower()} {value:.3g}" for name, value in last.items())
         tell(f"epoch {done} of {total}, {shown}", _UNIT // 10 + (_UNIT * 9 // 10) * done // total)
 
-    with _quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
+    with quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
         try:
             with watched(losses, told, minutes=training.minutes if training else None):
                 made.fit(_given(frame))
@@ -92,7 +94,7 @@ class FittedTable:
     """A fitted model of one table."""
 
     def __init__(self, folder: Path, metadata: Metadata) -> None:
-        self._folder, self._table = folder, _only(metadata)
+        self._folder, self._table = folder, metadata.tables[0]
 
     def sample(self, folder: Path, *, seed: int, scale: float, progress: ProgressListener) -> Mapping[str, TableData]:
         """Write the copy; the same seed gives the same bytes."""
@@ -113,7 +115,7 @@ class FittedTable:
                 yield batch
 
         progress(Progress(step="sample", item=name, done=0, total=max(rows, 1)))
-        with _quietly(SampleError, f"SDV's model of table {name!r} can't be sampled"):
+        with quietly(SampleError, f"SDV's model of table {name!r} can't be sampled"):
             return {name: write_table(folder, name, model.schema, told())}
 
 
@@ -147,9 +149,9 @@ def _made(synthesizer: str, parameters: Mapping[str, Any], training: Training | 
         given["enable_gpu"] = given.pop("cuda")
     if training:
         given["epochs"] = training.epochs
-    with _quietly(FitError, f"SDV's {synthesizer} does not take these columns"):
+    with quietly(FitError, f"SDV's {synthesizer} does not take these columns"):
         made = getattr(sdv.single_table, synthesizer)
-        return made(sdv_metadata(seen), enforce_min_max_values=True, enforce_rounding=False, **given)
+        return made(sdv_metadata({TABLE: seen}), enforce_min_max_values=True, enforce_rounding=False, **given)
 
 
 def _given(frame: pd.DataFrame) -> Any:
@@ -161,15 +163,6 @@ def _given(frame: pd.DataFrame) -> Any:
 
 def _major(package: Any) -> int:
     return int(package.__version__.partition(".")[0])
-
-
-def _only(metadata: Metadata) -> Table:
-    if len(metadata.tables) != 1:
-        raise FitError(
-            f"this generator learns one table, and there are {len(metadata.tables)}",
-            "name it under `tables`, for one of them; or use `generator: relational_trees`",
-        )
-    return metadata.tables[0]
 
 
 def _refuse_too_wide(table: Table, frame: pd.DataFrame, seen: Seen, training: Training) -> None:
@@ -189,7 +182,7 @@ def _refuse_too_wide(table: Table, frame: pd.DataFrame, seen: Seen, training: Tr
 
 
 @contextlib.contextmanager
-def _quietly(failure: type[SynthOpsError], what: str) -> Iterator[None]:
+def quietly(failure: type[SynthOpsError], what: str) -> Iterator[None]:
     """SDV warns of much that is no news, and its errors print rows: only their type is told."""
     try:
         with warnings.catch_warnings():

@@ -13,18 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synth_ops.artifacts import Snapshot
-from synth_ops.errors import FitError, SampleError
+from synth_ops.errors import SampleError
 from synth_ops.generators.providers import TextShape, learn_shapes, provider_for
 from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PresenceCodec
 from synth_ops.generators.relational_trees.drawing.values import cast
-from synth_ops.generators.relational_trees.learning.columns import threshold
+from synth_ops.generators.relational_trees.learning.columns import find_subjects, threshold
+from synth_ops.generators.relational_trees.learning.state import SOURCE
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.relational_trees.structure import Maker, as_provided, structure
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
 from synth_ops.generators.sdv.columns import Coded, Seen, encode, fit_codec, show, unseen
 from synth_ops.metadata import Relation, Rule, Table
-from synth_ops.sql import connect, quote, relation_sql
+from synth_ops.sql import connect, quote, register, relation_sql
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 _FILE = "table.json"
@@ -74,44 +76,43 @@ class TableModel:
         )
 
 
-def problems(table: Table) -> Iterator[str]:
-    """What a model of one table can't do: a clear refusal is better than a wrong copy."""
-    if table.foreign_keys:
-        yield f"table {table.name!r} refers to {table.foreign_keys[0].parent!r}, and this generator makes single tables"
-    for key in table.keys:
-        if any(table.column(name).kind.value not in ("id", "pii") for name in key):
-            yield f"table {table.name!r} has the key ({', '.join(key)}), whose columns are learned and would repeat"
-
-
-def learn_table(snapshot: Snapshot, table: Table) -> tuple[TableModel, Seen]:
-    """Code every column of a table.
+def learn_tables(snapshot: Snapshot) -> dict[str, tuple[TableModel, Seen]]:
+    """Code every column of every table, but for those that a foreign key fills, and that follow from others.
 
     Returns:
-        What to keep, and what a model is to learn.
-
-    Raises:
-        FitError: It is a table that this can't be done with.
+        By table, what to keep and what a model is to learn.
     """
-    if found := list(problems(table)):
-        raise FitError("; ".join(found), "use `generator: relational_trees`, or name this one under `tables`")
-    data = snapshot.tables[table.name]
+    metadata = snapshot.metadata
+    schemas = {name: pq.read_schema(data.files[0]) for name, data in snapshot.tables.items()}
+    rows = {name: data.rows for name, data in snapshot.tables.items()}
+    with connect() as connection:
+        register(connection, snapshot.tables, SOURCE)
+        return {
+            each.table.name: _learn_table(connection, snapshot, each) for each in structure(metadata, rows, schemas)
+        }
+
+
+def _learn_table(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, made: TableStructure
+) -> tuple[TableModel, Seen]:
+    table, data = made.table, snapshot.tables[made.table.name]
+    subjects = find_subjects(connection, snapshot.metadata, table.name)
     rows = pa.concat_tables([pq.read_table(file) for file in data.files])
-    made_by = structure(snapshot.metadata, {table.name: data.rows}, {table.name: rows.schema})[0].makers
-    follows = {rule.column for rule in followed(table)}
+    left_out = {rule.column for rule in followed(table)}
+    left_out |= {name for name, maker in made.makers.items() if maker is Maker.REFERENCE}
     columns: dict[str, Coded] = {}
     seen = Seen()
     for place, column in enumerate(table.columns):
-        if column.name in follows:
+        if column.name in left_out:
             continue
         values, k = rows.column(column.name), threshold(table.name, column.name)
-        learned = made_by[column.name] is Maker.LEARNED
-        codec = fit_codec(values, column.kind, (), k) if learned else PresenceCodec()
+        learned = made.makers[column.name] is Maker.LEARNED
+        codec = fit_codec(values, column.kind, subjects, k) if learned else PresenceCodec()
         columns[column.name], codes = encode(codec, values)
         show(place, columns[column.name], codes, values, seen, stream(0, "sdv", table.name, column.name))
     provided = [column for column in table.columns if _is_provided(columns.get(column.name))]
-    with connect() as connection:
-        described = Table(name=table.name, path=table.path, columns=tuple(map(as_provided, provided)))
-        shapes = learn_shapes(connection, relation_sql(data), described) if provided else {}
+    described = Table(name=table.name, path=table.path, columns=tuple(map(as_provided, provided)))
+    shapes = learn_shapes(connection, relation_sql(data), described) if provided else {}
     return TableModel(rows=data.rows, schema=rows.schema, columns=columns, shapes=shapes), seen
 
 
@@ -145,10 +146,11 @@ def draw_table(model: TableModel, table: Table, draw: Draw, *, seed: int, rows: 
         SampleError: Too few of the rows that the model makes meet the table's checks.
     """
     conditions, missing, first, batch = kept_conditions(table), rows, 0, 0
-    made = _Providers(model, table, seed, rows)
+    made = Providers(model, table, seed, rows)
     while missing > 0:
         size = min(_BATCH_ROWS, missing if not batch else max(2 * missing, 1_000))
-        whole = _whole(model, table, draw(size, batch), made, first, size, stream(seed, "sdv", table.name, batch))
+        columns = values_of(draw(size, batch), made, first, size, stream(seed, "sdv", table.name, batch))
+        whole = pa.table([columns[name] for name in model.schema.names], schema=model.schema)
         kept = _kept(whole, table, conditions)[:missing]
         first, batch, missing = first + size, batch + 1, missing - kept.num_rows
         if first > _MOST_DRAWN * max(rows, 1_000) and missing:
@@ -159,16 +161,16 @@ def draw_table(model: TableModel, table: Table, draw: Draw, *, seed: int, rows: 
         yield kept
 
 
-def _whole(
-    model: TableModel,
-    table: Table,
-    drawn: pd.DataFrame,
-    made: _Providers,
-    first: int,
-    size: int,
-    key: np.random.Generator,
-) -> pa.Table:
-    """All columns of some rows."""
+def values_of(
+    drawn: pd.DataFrame, made: Providers, first: int, size: int, key: np.random.Generator
+) -> dict[str, pa.Array]:
+    """The columns of some rows, but for those that a foreign key fills.
+
+    Args:
+        drawn: What a model made of them.
+        first: The number of the first row, which decides what providers make.
+    """
+    model, table = made.model, made.table
     columns: dict[str, pa.Array] = {}
     for name, coded in model.columns.items():
         arrow_type = model.schema.field(name).type
@@ -185,7 +187,7 @@ def _whole(
             kind = table.column(rule.column).type
             worked_out = connection.sql(f"SELECT TRY_CAST({rule.expression} AS {kind}) AS it FROM rows")
             columns[rule.column] = cast(worked_out.to_arrow_table().column(0), model.schema.field(rule.column).type)
-    return pa.table([columns[name] for name in model.schema.names], schema=model.schema)
+    return columns
 
 
 def _kept(rows: pa.Table, table: Table, conditions: Sequence[str]) -> pa.Table:
@@ -203,22 +205,22 @@ def _is_provided(coded: Coded | None) -> bool:
     return coded is not None and not isinstance(coded.codec, CategoryCodec | NumberCodec)
 
 
-class _Providers:
-    """Who makes the values that are not learned, each made once."""
+class Providers:
+    """Who makes the values of a table that are not learned, each made once."""
 
     def __init__(self, model: TableModel, table: Table, seed: int, rows: int) -> None:
-        self._model, self._table, self._seed, self._rows = model, table, seed, rows
+        self.model, self.table, self._seed, self._rows = model, table, seed, rows
         self._made: dict[str, Any] = {}
 
     def of(self, name: str) -> Any:
         """The provider of a column."""
         if name not in self._made:
             self._made[name] = provider_for(
-                as_provided(self._table.column(name)),
-                self._model.shapes.get(name),
+                as_provided(self.table.column(name)),
+                self.model.shapes.get(name),
                 seed=self._seed,
-                table=self._table.name,
-                unique=any(name in key for key in self._table.keys),
+                table=self.table.name,
+                unique=any(name in key for key in self.table.keys),
                 rows=self._rows,
             )
         return self._made[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -37,12 +38,7 @@ _HARDLY_REPEATED = 0.9
 def learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, learning: Learning) -> None:
     """Find the subjects of every row; fit and encode every column that no foreign key fills."""
     table = learning.structure.table
-    for path in subject_paths(metadata, table.name):
-        query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table.name, SOURCE, path)})"
-        owners = connection.sql(query).to_arrow_table().column(0)
-        encoded = owners.combine_chunks().dictionary_encode()
-        subjects = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        learning.subjects = (*learning.subjects, subjects)
+    learning.subjects = find_subjects(connection, metadata, table.name)
     for column in table.columns:
         maker = learning.makers[column.name]
         if maker is Maker.REFERENCE:
@@ -66,6 +62,16 @@ def learn_columns(connection: duckdb.DuckDBPyConnection, metadata: Metadata, lea
         if learning.makers[column.name] is Maker.LEARNED or values.null_count:
             learning.codecs[column.name] = codec
             learning.variables[column_name(column.name)] = variable(codec, codes)
+
+
+def find_subjects(connection: duckdb.DuckDBPyConnection, metadata: Metadata, table: str) -> Subjects:
+    """Whom each row of a registered table belongs to."""
+    found: list[npt.NDArray[np.int64]] = []
+    for path in subject_paths(metadata, table):
+        query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table, SOURCE, path)})"
+        encoded = connection.sql(query).to_arrow_table().column(0).combine_chunks().dictionary_encode()
+        found.append(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64))
+    return tuple(found)
 
 
 def threshold(table: str, column: str) -> int:
