@@ -23,4 +23,4 @@ class TestMarginalTree(GeneratorContract):
 class TestComposed(GeneratorContract):
     @pytest.fixture
     def generator(self):
-        return Composed(frame="marginal_tree", everywhere={"marginal_tree": {"alpha": 4.0}})
+        return Composed(frame="marginal_tree", everywhere={"marginal_tree": {"alpha": 4.0}}, fewest_rows=1)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _FRAME, _GUESTS, _DOCUMENT = "frame", "guests", "guests.json"
 _PARTS = 100
-_FEWEST_ROWS = 20
-"""With fewer a model of its own learns nothing: such tables are left to the frame, unless they are named."""
 
 
 class Composed:
@@ -36,6 +34,7 @@ class Composed:
         everywhere: Which generator makes the columns of every table that `tables` does not name, as a name and its
             settings; None for the frame.
         tables: Which generator makes the columns of a table, by its name, in the same form.
+        fewest_rows: With fewer a model of its own learns nothing: such tables are the frame's, unless they are named.
 
     Raises:
         UnknownPluginError: There is no generator of such a name.
@@ -49,12 +48,14 @@ class Composed:
         frame_settings: Mapping[str, Any] | None = None,
         everywhere: Mapping[str, Mapping[str, Any]] | None = None,
         tables: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        fewest_rows: int = 100,
     ) -> None:
         self._frame_name, self._frame = frame, open_generator(frame, dict(frame_settings or {}))
         if not getattr(self._frame, "frame", False):
             raise RecipeError(
                 f"generator {frame!r} can't be a frame for others", "use relational_trees, in this process"
             )
+        self._fewest_rows = fewest_rows
         self._everywhere = _one(everywhere) if everywhere else None
         self._tables = {table: _one(named) for table, named in (tables or {}).items()}
         named = {*self._tables.values(), *([self._everywhere] if self._everywhere else [])}
@@ -143,7 +144,7 @@ class Composed:
             name, able = each.table.name, may_have_guest(each)
             named = self._tables.get(name)
             if named is None:
-                enough = able and not (each.lookup or each.table.copied) and rows[name] >= _FEWEST_ROWS
+                enough = able and not each.table.copied and rows[name] >= self._fewest_rows
                 chosen[name] = self._everywhere if enough else None
             elif named in self._guests and not able:
                 problems.append(
