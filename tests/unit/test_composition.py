@@ -102,9 +102,13 @@ def test_the_guest_makes_the_columns_of_its_table(shop, composed):
     assert same["purchase"][0] != same["purchase"][1]
 
 
-def test_any_number_of_workers_gives_the_same_bytes(shop, composed):
+@pytest.mark.parametrize("guest", [GUEST, {"sdv.gaussian_copula": {}}], ids=["ours", "pickled"])
+def test_any_number_of_workers_gives_the_same_bytes(shop, guest):
+    """Of a guest whose model is a pickle, too: every process that draws has a worker of its own for it."""
+    if guest is not GUEST:
+        pytest.importorskip("sdv", reason='needs `pip install -e ".[sdv]"`')
     frame = {"marginal_tree": {"shard_cells": 20_000}}
-    recipe = recipe_of(shop, generator=frame, tables={"purchase": {"generator": GUEST}})
+    recipe = recipe_of(shop, generator=frame, tables={"purchase": {"generator": guest}})
     model = steps(shop, recipe, ("snapshot", "fit"))[1]
     (choice,) = ladder(recipe)
     generator = Composed(**choice.settings)
