@@ -41,17 +41,27 @@ def dump(value: object, file: Path) -> None:
     file.write_bytes(data)
 
 
-def load(file: Path) -> Any:
-    """Read a pickle, in a worker, if it is one that was vouched for.
+def verified(file: Path) -> bytes:
+    """The bytes of a file that was vouched for.
 
     Raises:
-        ArtifactTamperedError: It is not, or this is no worker; nothing of it was read then.
+        ArtifactTamperedError: It was not.
     """
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() not in _vouched:
         raise ArtifactTamperedError(
             f"{file.name} of the model is not what was stored", "fit again; a model is loaded from its own store alone"
         )
+    return data
+
+
+def load(file: Path) -> Any:
+    """Read a pickle, in a worker, if it is one that was vouched for.
+
+    Raises:
+        ArtifactTamperedError: It is not, or this is no worker; nothing of it was loaded then.
+    """
+    data = verified(file)
     if not _allowed:
         raise ArtifactTamperedError(
             f"{file.name} of the model is a pickle, which is loaded in a process of its own only",

@@ -15,8 +15,9 @@ import pytest
 from synth_ops import pickles
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot
 from synth_ops.errors import FitError, MissingExtraError, RecipeError, UnknownPluginError
+from synth_ops.generators.coded_table import columns
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.sdv import CTGAN, HMA, TVAE, CopulaGAN, GaussianCopula, columns, training
+from synth_ops.generators.sdv import CTGAN, HMA, TVAE, CopulaGAN, GaussianCopula, training
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.recipe import Recipe
 from synth_ops.run import licences, table_makers

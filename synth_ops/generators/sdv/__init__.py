@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from synth_ops.artifacts import Snapshot
-from synth_ops.generators.sdv.settings import Training, batches, distribution, positive, rates, whole, widths
+from synth_ops.generators.coded_table.settings import Training, batches, distribution, positive, rates, whole, widths
 from synth_ops.metadata import Metadata
 from synth_ops.ports import FittedGenerator, ProgressListener
 
@@ -181,7 +181,7 @@ class HMA:
 
     def problems(self, metadata: Metadata) -> list[str]:
         """What of a schema it can't learn, known before it tries."""
-        from synth_ops.generators.sdv.problems import hma_problems
+        from synth_ops.generators.coded_table.problems import hma_problems
 
         return hma_problems(metadata)
 

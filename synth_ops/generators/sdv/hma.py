@@ -15,12 +15,12 @@ from synth_ops import pickles
 from synth_ops.artifact_io import table_folder, write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError
+from synth_ops.generators.coded_table.problems import hma_problems, refuse
+from synth_ops.generators.coded_table.table import Providers, TableModel, learn_tables, values_of
 from synth_ops.generators.relational_trees.drawing.values import cast
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.metadata import KEY, sdv_metadata
-from synth_ops.generators.sdv.problems import hma_problems, refuse
 from synth_ops.generators.sdv.single import MODEL_FILE, quietly
-from synth_ops.generators.sdv.table import Providers, TableModel, learn_tables, values_of
 from synth_ops.generators.sdv.training import fix_chance
 from synth_ops.metadata import ForeignKey, Metadata, Table, generation_order
 from synth_ops.ports import Progress, ProgressListener

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synth_ops.generators.sdv.columns import Seen
+from synth_ops.generators.coded_table.columns import Seen
 
 TABLE = "table"
 KEY = "key"

@@ -12,12 +12,12 @@ from synth_ops import pickles
 from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError, SynthOpsError
+from synth_ops.generators.coded_table.columns import Seen
+from synth_ops.generators.coded_table.problems import refuse, single_problems
+from synth_ops.generators.coded_table.settings import Training
+from synth_ops.generators.coded_table.table import TableModel, draw_table, learn_tables
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.sdv.columns import Seen
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
-from synth_ops.generators.sdv.problems import refuse, single_problems
-from synth_ops.generators.sdv.settings import Training
-from synth_ops.generators.sdv.table import TableModel, draw_table, learn_tables
 from synth_ops.generators.sdv.training import diverged, fix_chance, watched
 from synth_ops.metadata import Metadata, Table
 from synth_ops.ports import Progress, ProgressListener

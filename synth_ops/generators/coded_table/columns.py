@@ -146,7 +146,7 @@ def unseen(
     codes = np.asarray((1, *coded.states), np.int32)[state]
     if number(place) not in made:
         return codec.decode(codes, key, arrow_type)
-    units = _units(codec, made[number(place)].to_numpy(np.float64))
+    units = _units(codec, made[number(place)].to_numpy(np.float64, na_value=np.nan))
     atoms = (state != _OTHER) & (codes > 0) & (codes <= len(codec.low))
     units[atoms] = codec.low[codes[atoms] - 1]
     return codec.from_units(units, np.where(atoms | (state == _OTHER), 1, codes), arrow_type)
@@ -184,7 +184,9 @@ def _labels(codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _codes(labels: pd.Series[Any], size: int) -> Codes:
     """Codes from labels; what a model left out is drawn as the first one."""
-    numbers = labels.fillna("c0").astype(str).str.slice(1).to_numpy().astype(np.int64)
+    import pandas as pd
+
+    numbers = pd.to_numeric(labels.astype(str).str.slice(1), errors="coerce").to_numpy(np.float64, na_value=0.0)
     codes: Codes = np.clip(numbers, 0, size - 1).astype(np.int32)
     return codes
 

@@ -1,0 +1,147 @@
+"""Fit the network of one table, and sample it, in a workspace of the engine's own layout."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth_ops import pickles
+from synth_ops.artifact_io import write_table
+from synth_ops.artifacts import Snapshot, TableData
+from synth_ops.errors import FitError
+from synth_ops.generators.coded_table.columns import Seen
+from synth_ops.generators.coded_table.problems import refuse, single_problems
+from synth_ops.generators.coded_table.settings import Training
+from synth_ops.generators.coded_table.table import TableModel, draw_table, learn_tables
+from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.metadata import Metadata
+from synth_ops.ports import Progress, ProgressListener
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WORKSPACE = "engine"
+_NEEDED = ("ModelStore/model-data/model-weights.pt", "ModelStore/model-data/model-configs.json", "ModelStore/tgt-stats")
+_DATA = "OriginalData/tgt-meta"
+_LONGEST_MINUTES = 240.0
+_SHARE = 0.9
+_UNIT = 1_000
+
+
+def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progress: ProgressListener) -> None:
+    """Learn the one table of a snapshot, and write codecs as JSON and the weights of the network.
+
+    Raises:
+        FitError: There are several tables, or training came to nothing.
+    """
+    refuse(single_problems(snapshot.metadata))
+    table = snapshot.metadata.tables[0]
+
+    def tell(item: str, done: int) -> None:
+        progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
+
+    tell("columns", 0)
+    model, seen = learn_tables(snapshot)[table.name]
+    model.save(folder)
+    frame = seen.frame()
+    if not model.rows or not len(frame.columns):
+        return  # nothing that varies and may be learned
+    tell("model", 1)
+    best = 1
+
+    def told(**news: Any) -> None:
+        nonlocal best
+        message = news.get("message") or {}
+        loss = message.get("val_loss") or message.get("trn_loss")
+        if loss is None:
+            return
+        epoch = float(message.get("epoch") or 0)
+        best = max(best, min(int(_UNIT * epoch / training.epochs), _UNIT))
+        tell(f"epoch {epoch:.1f} of {training.epochs}, loss {float(loss):.3g}", best)
+
+    with tempfile.TemporaryDirectory() as place:
+        workspace = Path(place)
+        _train(workspace, seen, training, device=_device(cuda=cuda), told=told)
+        for name in (*_NEEDED, _DATA):
+            target = folder / _WORKSPACE / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (workspace / name).exists():
+                raise FitError(
+                    f"table {table.name!r}: training ended without a model", "give it more minutes or epochs"
+                )
+            shutil.move(workspace / name, target)
+
+
+def _train(workspace: Path, seen: Seen, training: Training, *, device: str, told: Any) -> None:
+    from mostlyai import engine
+
+    engine.set_random_state(0)
+    kinds = dict.fromkeys(seen.labels, "TABULAR_CATEGORICAL") | dict.fromkeys(seen.numbers, "TABULAR_NUMERIC_AUTO")
+    engine.split(tgt_data=seen.frame(), model_type="TABULAR", tgt_encoding_types=kinds, workspace_dir=workspace)
+    engine.analyze(workspace_dir=workspace, value_protection=False)  # codes are protected already
+    engine.encode(workspace_dir=workspace)
+    engine.train(
+        workspace_dir=workspace,
+        max_training_time=_SHARE * (training.minutes or _LONGEST_MINUTES),
+        max_epochs=training.epochs,
+        device=device,
+        update_progress=told,
+    )
+
+
+class FittedTable:
+    """A fitted network of one table."""
+
+    def __init__(self, folder: Path, metadata: Metadata, *, cuda: bool) -> None:
+        self._folder, self._table, self._cuda = folder, metadata.tables[0], cuda
+
+    def sample(self, folder: Path, *, seed: int, scale: float, progress: ProgressListener) -> Mapping[str, TableData]:
+        """Write the copy; the same seed gives the same bytes."""
+        name, model = self._table.name, TableModel.load(self._folder)
+        rows = round(model.rows * scale)
+        with tempfile.TemporaryDirectory() as place:
+            workspace = self._workspace(Path(place))
+
+            def draw(size: int, batch: int) -> pd.DataFrame:
+                return _drawn(workspace, size, int(stream(seed, "argn", name, batch).integers(0, 2**31)), self._cuda)
+
+            def made() -> Iterator[Any]:
+                done = 0
+                for batch in draw_table(model, self._table, draw, seed=seed, rows=rows):
+                    progress(Progress(step="sample", item=name, done=done, total=max(rows, 1)))
+                    done += batch.num_rows
+                    yield batch
+
+            progress(Progress(step="sample", item=name, done=0, total=max(rows, 1)))
+            return {name: write_table(folder, name, model.schema, made())}
+
+    def _workspace(self, place: Path) -> Path | None:
+        """A copy of the model's files, each of them vouched for; None where there is nothing to draw."""
+        source = self._folder / _WORKSPACE
+        for file in (path for path in source.rglob("*") if path.is_file()):
+            target = place / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(pickles.verified(file))
+        return place if source.exists() else None
+
+
+def _drawn(workspace: Path | None, rows: int, chance: int, cuda: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    if workspace is None:
+        return pd.DataFrame(index=range(rows))
+    from mostlyai import engine
+
+    engine.set_random_state(chance)
+    engine.generate(sample_size=rows, workspace_dir=workspace, device=_device(cuda=cuda))
+    files = sorted((workspace / "SyntheticData").glob("*.parquet"))
+    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+
+
+def _device(*, cuda: bool) -> str:
+    import torch
+
+    return "cuda" if cuda and torch.cuda.is_available() else "cpu"
