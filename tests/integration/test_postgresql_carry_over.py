@@ -260,15 +260,21 @@ def test_default_privileges_reach_new_tables(marked, tmp_path):
     marked.execute(f"DROP OWNED BY {marked.name}_reader; DROP ROLE {marked.name}_reader")
 
 
-def test_an_alteration_during_the_load_is_not_lost(migrated, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE public.users ADD late integer", "CREATE STATISTICS public.late ON id, mood FROM public.users"],
+)
+def test_an_alteration_during_the_load_is_not_lost(migrated, tmp_path, change):
     def alter(point):
         if point == "swap begun":
-            migrated.execute("ALTER TABLE public.users ADD COLUMN IF NOT EXISTS late integer")
+            migrated.execute(change)
 
     from synth_ops.errors import TargetUnavailableError
 
     with pytest.raises(TargetUnavailableError, match="altered"):
         migrated.target(at=alter).publish(METADATA, copy_of(tmp_path, 1), copy_id="1", keep=2, progress=unheard)
     assert migrated.rows("SELECT name FROM public.orgs") == [("first",)]
+    altered = catalogue(migrated)
     publish(migrated, tmp_path, 1)
-    assert migrated.rows("SELECT count(*), count(late) FROM public.users") == [(100, 0)]
+    assert catalogue(migrated) == altered
+    assert migrated.rows("SELECT count(*) FROM public.users") == [(100,)]

@@ -53,6 +53,7 @@ SELECT md5(string_agg(part, ',' ORDER BY part)) FROM (
     UNION ALL SELECT 'g' || g.oid || g.xmin::text FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
         WHERE NOT g.tgisinternal
     UNION ALL SELECT 'p' || p.oid || p.xmin::text FROM pg_policy p JOIN t ON p.polrelid = t.oid
+    UNION ALL SELECT 's' || s.oid || s.xmin::text FROM pg_statistic_ext s JOIN t ON s.stxrelid = t.oid
     UNION ALL SELECT 'd' || d.objsubid || d.xmin::text FROM pg_description d
         JOIN t ON d.objoid = t.oid AND d.classoid = 'pg_class'::regclass
 ) AS parts (part)
@@ -187,7 +188,12 @@ def _attempt(connection: Connection, change: Change, around: Surroundings, token
         found = dependents.find(connection, list(out.values()))
         schemas = {schema for schema, _ in (*change.out, *change.into)}
         dependents.refuse(found, label, live_schemas=schemas, kept=around.kept, recreate=around.recreate_dependents)
-        at("dependents listed")
+        history.create_homes(connection, {place: home for place, home in change.out.items() if place in out})
+        for schema in sorted({schema for schema, _ in change.into}):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quote(schema)}")
+        moves_out = _moves(connection, {place: change.out[place] for place in out})
+        moves_in = _moves(connection, {(home, name): schema for (schema, name), home in change.into.items()})
+        at("dependents listed")  # all that can be done while readers read is done
         _lock(connection, [*dependents.lockable(connection, found), *map(place_sql, out)], wait_ms)
         at("live tables locked")
         if stamp(connection, list(out.values())) != change.stamp:
@@ -199,12 +205,9 @@ def _attempt(connection: Connection, change: Change, around: Surroundings, token
         before, after = [*(each.before for each in replaced), *before], [*after, *(each.after for each in replaced)]
         _run(connection, before)
         at("dependents let go")
-        history.create_homes(connection, {place: home for place, home in change.out.items() if place in out})
-        for schema in sorted({schema for schema, _ in change.into}):
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {sql.quote(schema)}")
-        _run(connection, _moves(connection, {place: change.out[place] for place in out}))
+        _run(connection, moves_out)
         at("live tables moved home")
-        _run(connection, _moves(connection, {(home, name): schema for (schema, name), home in change.into.items()}))
+        _run(connection, moves_in)
         at("new tables moved in")
         _run(connection, after)
         at("dependents rebound")
