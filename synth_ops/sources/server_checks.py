@@ -33,6 +33,8 @@ _SAME_IN_BOTH = (
     exp.Trim,
     exp.Upper,
 )
+_BYTES = "strlen"
+"""DuckDB's function for the size of a text in UTF-8."""
 _DIFFERENT = (exp.Subquery, exp.Collate, exp.Command, exp.Window, exp.JSONExtract, exp.JSONBContains, exp.Placeholder)
 _KEPT_CASTS = {
     exp.DataType.Type.DATE,
@@ -68,11 +70,21 @@ def translate(expression: str, dialect: str, spelling: Mapping[str, str]) -> Che
     for cast in list(root.find_all(exp.Cast)):
         if cast.to.this not in _KEPT_CASTS:  # casts between texts, to enums and to numerics of any size change nothing
             cast.replace(cast.this)
+    if dialect == "mysql":
+        _count_bytes(root)
     if not _means_the_same(root, dialect) or not _respell(root, spelling):
         return None
     names = tuple(dict.fromkeys(column.name for column in root.find_all(exp.Column)))
     text = root.this.unnest().sql(dialect="duckdb")
     return Check(expression=text, columns=names, native=expression) if names else None
+
+
+def _count_bytes(root: exp.Expression) -> None:
+    """MySQL's LENGTH and OCTET_LENGTH are of the text in bytes."""
+    for call in list(root.find_all(exp.Length, exp.Anonymous)):
+        if call.args.get("binary") or (isinstance(call, exp.Anonymous) and call.name.lower() == "octet_length"):
+            text = call.expressions[0] if isinstance(call, exp.Anonymous) else call.this
+            call.replace(exp.Anonymous(this=_BYTES, expressions=[text]))
 
 
 def rename(expression: str, dialect: str, old: str, new: str) -> str:
@@ -115,6 +127,8 @@ def _as_list(comparison: exp.Binary) -> None:
 
 def _means_the_same(root: exp.Expression, dialect: str) -> bool:
     for node in root.walk():
+        if isinstance(node, exp.Anonymous) and node.name == _BYTES:
+            continue
         if isinstance(node, _DIFFERENT) or (isinstance(node, exp.Func) and not isinstance(node, _SAME_IN_BOTH)):
             return False
         if isinstance(node, exp.Div) and dialect == "postgres" and not _has_fraction(node):

@@ -134,7 +134,8 @@ class TestSchema:
             "g int AS (b * 2) STORED, v int AS (b * 3), UNIQUE KEY u (c, b), KEY k (b), UNIQUE KEY part (c(3))) "
             "COMMENT = 'parents'",
             "CREATE TABLE c (x int, y varchar(9), z int CHECK (z > 0), FOREIGN KEY (y, x) REFERENCES p (c, b) "
-            "ON DELETE CASCADE, CHECK (y LIKE 'a%' AND z < 10), CHECK (z / 2 < 9), CHECK (crc32(y) > 1))",
+            "ON DELETE CASCADE, CHECK (y LIKE 'a%' AND z < 10), CHECK (z / 2 < 9), CHECK (crc32(y) > 1), "
+            "CHECK (length(y) = 2 AND char_length(y) = 1))",
             "CREATE VIEW w AS SELECT 1",
             "CREATE TABLE mine (i int) ENGINE = MyISAM",
             "INSERT INTO p (b, c) VALUES (1, 'abc')",
@@ -155,8 +156,10 @@ class TestSchema:
         assert child.foreign_keys == (
             ForeignKey(columns=("y", "x"), parent="p", parent_columns=("c", "b"), clauses="ON DELETE CASCADE"),
         )
-        assert len(child.checks) == 3
+        assert len(child.checks) == 4
         assert child.unsupported_checks == 1
+        lengths = next(check.expression for check in child.checks if "strlen" in check.expression.lower())
+        assert duckdb.sql(f"SELECT {lengths} FROM (VALUES ('é'), ('e')) t(y)").fetchall() == [(True,), (False,)]
         assert any("knows no snapshots" in line for line in warnings)
         assert metadata.dialect == "mysql"
         assert tables["p"].to_pydict() == {"a": [1], "b": [1], "c": ["abc"]}
