@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,6 @@ _WORKSPACE = "engine"
 _NEEDED = ("ModelStore/model-data/model-weights.pt", "ModelStore/model-data/model-configs.json", "ModelStore/tgt-stats")
 _DATA = "OriginalData/tgt-meta"
 _LONGEST_MINUTES = 240.0
-_SHARE = 0.9
 _UNIT = 1_000
 
 
@@ -37,6 +37,7 @@ def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progre
     Raises:
         FitError: There are several tables, or training came to nothing.
     """
+    deadline = training.deadline()
     refuse(single_problems(snapshot.metadata))
     table = snapshot.metadata.tables[0]
 
@@ -64,7 +65,7 @@ def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progre
 
     with tempfile.TemporaryDirectory() as place:
         workspace = Path(place)
-        _train(workspace, seen, training, device=_device(cuda=cuda), told=told)
+        _train(workspace, seen, training.epochs, deadline, device=_device(cuda=cuda), told=told)
         for name in (*_NEEDED, _DATA):
             target = folder / _WORKSPACE / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progre
             shutil.move(workspace / name, target)
 
 
-def _train(workspace: Path, seen: Seen, training: Training, *, device: str, told: Any) -> None:
+def _train(workspace: Path, seen: Seen, epochs: int, deadline: float, *, device: str, told: Any) -> None:
     from mostlyai import engine
 
     engine.set_random_state(0)
@@ -85,8 +86,8 @@ def _train(workspace: Path, seen: Seen, training: Training, *, device: str, told
     engine.encode(workspace_dir=workspace)
     engine.train(
         workspace_dir=workspace,
-        max_training_time=_SHARE * (training.minutes or _LONGEST_MINUTES),
-        max_epochs=training.epochs,
+        max_training_time=min(max(deadline - time.monotonic(), 1.0) / 60, _LONGEST_MINUTES),
+        max_epochs=epochs,
         device=device,
         update_progress=told,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from synth_ops.errors import RecipeError
 from synth_ops.metadata import did_you_mean
 
+_SHARE = 0.9
 _DISTRIBUTIONS = ("beta", "gamma", "norm", "truncnorm", "uniform")
 
 
@@ -25,6 +28,10 @@ class Training:
     epochs: int
     minutes: float | None = None
     memory_gb: float | None = None
+
+    def deadline(self) -> float:
+        """When training that is asked for now has to end, by the monotonic clock; what comes after takes time, too."""
+        return time.monotonic() + self.minutes * 60 * _SHARE if self.minutes else math.inf
 
 
 def whole(name: str, key: str, value: Any, *, least: int = 1) -> int:

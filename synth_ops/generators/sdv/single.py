@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ def fit(
     Raises:
         FitError: There are several tables, or this one can't be learned.
     """
+    deadline = training.deadline() if training else math.inf
     refuse(single_problems(snapshot.metadata))
     table = snapshot.metadata.tables[0]
 
@@ -80,7 +82,7 @@ def fit(
 
     with quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
         try:
-            with watched(losses, told, minutes=training.minutes if training else None):
+            with watched(losses, told, deadline=deadline):
                 made.fit(_given(frame))
         except ValueError as error:
             if training and "nan" in str(error).lower():  # what a network makes is no number any more

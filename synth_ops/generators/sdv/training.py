@@ -14,24 +14,22 @@ from synth_ops.errors import FitError
 
 _LOOPS = ("ctgan.synthesizers.ctgan", "ctgan.synthesizers.tvae", "deepecho.models.par")
 """The modules whose training loops go through their own `tqdm`."""
-_SHARE = 0.9
-"""Of the time for learning: the rest is for what comes before and after the epochs."""
 
 Told = Callable[[int, int, dict[str, float]], None]
 """Called after an epoch: how many are done, of how many, and the last losses by name."""
 
 
 @contextlib.contextmanager
-def watched(losses: Callable[[], dict[str, float]], told: Told, *, minutes: float | None) -> Iterator[None]:
+def watched(losses: Callable[[], dict[str, float]], told: Told, *, deadline: float) -> Iterator[None]:
     """While this is open, training loops of SDV's packages report, and stop before the time is over.
 
     Args:
         losses: Those of the last epoch, by name.
+        deadline: By the monotonic clock.
 
     Raises:
         FitError: From inside the loop: a loss is no number any more.
     """
-    deadline = time.monotonic() + minutes * 60 * _SHARE if minutes else math.inf
 
     def epochs(planned: Iterable[int], **_: Any) -> Iterator[int]:
         numbers = list(planned)
