@@ -204,9 +204,14 @@ class Databases:
         return (max(keys, key=lambda key: self.metadata.table(key.parent).rows),)
 
     def _owned(self, schema: str, table: str, root: str | None, path: tuple[ForeignKey, ...] | None = None) -> str:
-        if path is None:
-            path = self._path_to_owners(table) if root is None else path_to(self.metadata, table, root)
-        return sql.subjects_sql(self.metadata, table, schema, path)
+        """A query for a table's rows with their subjects; without a `root`, who is nobody's stands for itself."""
+        if root is not None:
+            return sql.subjects_sql(self.metadata, table, schema, path or path_to(self.metadata, table, root))
+        described = self.metadata.table(table)
+        owned = sql.subjects_sql(self.metadata, table, schema, path or self._path_to_owners(table))
+        own = sql.columns_sql(described.primary_key or described.column_names)
+        subject = f"coalesce(CAST({sql.SUBJECT} AS UBIGINT), hash({own}))"
+        return f"SELECT * REPLACE ({subject} AS {sql.SUBJECT}) FROM ({owned})"
 
 
 @contextlib.contextmanager

@@ -408,6 +408,16 @@ def test_rows_of_one_subject_alone_are_no_perfect_copy(snapshot, tmp_path):
     assert [each.detail for each in evidence] == ["could not be measured: no fold holds rows of both sides"]
 
 
+def test_rows_that_are_nobodys_stand_for_themselves(snapshot, tmp_path):
+    visits = made_up(seed=7)["visit"]
+    nobody = visits.set_column(1, "person", pa.nulls(len(visits), pa.int64()))
+    copy = {**snapshot.tables, "visit": write_table(tmp_path, "visit", nobody.schema, nobody.to_batches())}
+    with open_databases(snapshot.metadata, source=snapshot.tables, copy=copy) as databases:
+        assert len(set(databases.rows("visit").subjects["copy"])) == len(visits)
+        assert 500 < len(databases.rows("visit", most=1_000).values["copy"]) < 1_500
+        assert blocked(separation(databases, "visit", SEPARATION_LIMITS)) == set()
+
+
 @pytest.mark.parametrize("obeyed", [True, False])
 def test_what_a_table_takes_over_is_judged_where_it_comes_from(tmp_path, obeyed):
     rule = Rule(
