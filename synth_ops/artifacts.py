@@ -124,8 +124,6 @@ class Basis(StrEnum):
     """The copy that is to be published, against the whole snapshot."""
     AUDIT = "audit"
     """A copy made by a model that saw half of the subjects only, against these and against the others."""
-    SOURCE = "source"
-    """The snapshot, against an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

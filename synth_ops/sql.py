@@ -22,6 +22,7 @@ THREADS_VARIABLE = "SYNTH_OPS_THREADS"
 """Says how many threads DuckDB may use; as many as there are processors, where it is not set."""
 K_SUBJECTS = 5
 """A value is public when at least so many subjects have it."""
+_LABEL = re.compile(r"'(?:[^']|'')*'")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _NUMBERS = (*_INTEGERS, "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
 
@@ -60,6 +61,19 @@ def file_literal(path: Path) -> str:
     "'/data/[[]prod]/t.parquet'"
     """
     return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+
+
+def without_labels(type_name: str) -> str:
+    """A type as people may read it: the labels of an enumeration are values of the source, and are counted.
+
+    >>> without_labels("ENUM('a', 'it''s')"), without_labels("DECIMAL(10,2)")
+    ('ENUM(2 labels)', 'DECIMAL(10,2)')
+    """
+
+    def counted(labels: re.Match[str]) -> str:
+        return f"({len(_LABEL.findall(labels[0]))} labels)"
+
+    return re.sub(rf"\(\s*{_LABEL.pattern}(?:\s*,\s*{_LABEL.pattern})*\s*\)", counted, type_name)
 
 
 def is_text(type_name: str) -> bool:

@@ -161,7 +161,8 @@ def _types(views: Views, table: Table) -> Evidence:
     """How many columns have another type than in the snapshot."""
     wanted, actual = views.source.get(table.name, {}), views.copy[table.name]
     different = [
-        f"{column.name} is {actual[column.name]}, not {wanted.get(column.name, column.type)}"
+        f"{column.name} is {sql.without_labels(actual[column.name])}, "
+        f"not {sql.without_labels(wanted.get(column.name, column.type))}"
         for column in table.columns
         if column.name in actual and actual[column.name] not in (wanted.get(column.name), column.type)
     ]

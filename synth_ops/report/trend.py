@@ -17,7 +17,6 @@ class Line:
     """One check over the nights."""
 
     title: str
-    check: str
     path: str
     points: Sequence[tuple[float, float, bool]]
     limit: float | None
@@ -48,7 +47,6 @@ def _line(check: str, nights: Sequence[Mapping[str, Any]], *, alert: bool) -> Li
     now = f"{words.number(values[-1])}, limit {words.number(limit)}"
     return Line(
         title=words.title(check),
-        check=check,
         path=plots.path(points),
         points=[(x, y, verdict == "passed") for (x, y), (_, verdict) in zip(points, measured, strict=True)],
         limit=level,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from synth_ops.errors import SourceError
 from synth_ops.metadata import Column, Metadata
 from synth_ops.recipe import Drift, Recipe
+from synth_ops.sql import without_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,8 @@ def _of_columns(before: Metadata, after: Metadata) -> Iterator[Change]:
             if column.name not in old:
                 yield Change(what="new_column", table=table.name, column=column.name, line=f"{where} is new")
             elif _type(old[column.name]) != _type(column):
-                line = f"{where} was {_type(old[column.name])} and is {_type(column)}"
+                was, now = (without_labels(_type(each)) for each in (old[column.name], column))
+                line = f"{where} was {was} and is {now}" if was != now else f"{where} is {now} as before, with others"
                 yield Change(what="changed_type", table=table.name, column=column.name, line=line)
         for name in old:
             if name not in table.column_names:

@@ -43,6 +43,15 @@ def test_a_change_is_told_of_once(snapshot, what):
     assert not any("since the snapshot before" in warning for warning in snapshot("INSERT INTO t (id) VALUES (7)"))
 
 
+def test_the_labels_of_an_enumeration_are_not_told(snapshot):
+    snapshot("CREATE TYPE mood AS ENUM ('c4nary', 'b')", "CREATE TABLE m (mood mood)")
+    told = snapshot("ALTER TABLE m ALTER mood TYPE ENUM ('c4nary', 'b', 'c')")
+    assert "since the snapshot before, column 'mood' of table 'm' was ENUM(2 labels) and is ENUM(3 labels)" in told
+    assert not any("c4nary" in line for line in told)
+    told = snapshot("ALTER TABLE m ALTER mood TYPE ENUM ('c4nary', 'b', 'd')")
+    assert "since the snapshot before, column 'mood' of table 'm' is ENUM(3 labels) as before, with others" in told
+
+
 @pytest.mark.parametrize("what", sorted(CHANGES))
 def test_a_change_may_stop_it(snapshot, what):
     statement, line = CHANGES[what]

@@ -272,7 +272,10 @@ def test_without_an_audit_nothing_passes_unless_the_policy_asks_for_none(snapsho
     assert held_out(context, HOLDOUT_LIMITS) == []
     failed = held_out(dataclasses.replace(context, no_audit="FitError"), HOLDOUT_LIMITS)
     assert blocked(failed) == {"privacy.holdout_subjects"}
-    assert blocked(EfficacyCheck().evaluate(context)) == {"efficacy.score_ratio"}
+    assert blocked(EfficacyCheck().evaluate(context)) == set()
+    assert {each.severity for each in EfficacyCheck().evaluate(context)} == {Severity.WARNING}
+    unaudited = EfficacyCheck().evaluate(dataclasses.replace(context, no_audit="FitError"))
+    assert blocked(unaudited) == {"efficacy.score_ratio"}
 
 
 def test_a_copy_teaches_what_real_rows_teach(snapshot, halves, tmp_path):
