@@ -154,7 +154,7 @@ def wrong_parents(bed: Bed) -> Planted:
                 place = rows.column_names.index(name)
                 rows = rows.set_column(place, rows.field(place), rows.column(name).take(order))
             return bed.with_copy(table.name, rows)
-    raise NotApplicableError("in no table are rows of one parent more alike than others")
+    raise NotApplicableError("of no reference are there fifty parents whose rows are more alike than others")
 
 
 def shifted_column(bed: Bed) -> Planted:
