@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 
 import numpy as np
@@ -44,6 +45,48 @@ def test_no_category_of_fewer_than_k_subjects_is_kept(values, people):
         assert len({subject for value, subject in zip(values, subjects, strict=True) if value == kept}) >= K
     decoded = codec.decode(codec.encode(column(values, pa.string())), np.random.default_rng(0))
     assert set(decoded.to_pylist()) <= {*codec.values, None}
+
+
+@given(st.lists(st.one_of(st.none(), st.just(""), st.just("T"), st.integers(-40, 60).map(str)), max_size=40))
+@settings(deadline=None)
+def test_texts_that_are_numbers_have_their_order_and_rare_ones_become_their_neighbours(values):
+    values = [*map(str, range(0, 24, 2))] * K + values
+    texts = column(values, pa.string())
+    codec = fit_category(texts, (), K, in_order=True)
+    plain = fit_category(texts, (), K)
+    assert (sorted(codec.values), sum(codec.weights)) == (sorted(plain.values), sum(plain.weights))
+    assert codec_from_json(json.loads(json.dumps(codec.to_json()))) == codec
+    kept = [float(value) for value in codec.values if value not in ("", "T")]
+    codes = codec.encode(texts)
+    assert codec.ordered or sum(value in ("", "T") for value in values) > 0.05 * len(values)
+    if not codec.ordered:
+        assert codec == plain
+        return
+    assert kept == sorted(kept)
+    for value, code in zip(values, codes, strict=True):
+        if value is None or value in codec.values:
+            assert code == (0 if value is None else codec.values.index(value) + 1)
+        elif value in ("", "T"):
+            assert code == codec.size - 1
+        else:
+            nearest = abs(float(codec.values[code - 1]) - float(value))
+            assert nearest == min(abs(each - float(value)) for each in kept)
+
+
+@pytest.mark.parametrize(
+    ("texts", "ordered"),
+    [
+        ([str(number / 4) for number in range(40)], True),
+        ([str(number) for number in range(-20, 20)], True),
+        ([str(94_000 + number) for number in range(40)], False),
+        ([f"{number:03}" for number in range(40)], False),
+        ([str(number) for number in range(9)], False),
+        ([f"v{number}" for number in range(40)], False),
+    ],
+    ids=["quarters", "whole numbers", "postal codes", "padded", "few", "words"],
+)
+def test_amounts_are_told_from_codes(texts, ordered):
+    assert fit_category(column(texts * 10, pa.string()), (), K, in_order=True).ordered == ordered
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-1000, 1000)), max_size=200), st.integers(1, 40))

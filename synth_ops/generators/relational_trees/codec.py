@@ -21,6 +21,7 @@ from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.tree import Codes
 
 _MOST_CATEGORIES = 10_000
+_FEWEST_AMOUNTS, _LENGTH_OF_CODES = 10, 4
 _MOST_ATOMS = 20_000
 _BINS = 400
 _ATOM_SHARE = 1 / 300
@@ -45,12 +46,13 @@ class CategoryCodec:
     Attributes:
         values: Code 1 is the first.
         weights: How often each was seen, in rows.
+        ordered: Whether they are numbers, but for a few, as in a file that knows no types: the least first then, and
+            each one that few share is taken for the nearest of them.
     """
 
     values: tuple[str, ...]
     weights: tuple[int, ...]
-
-    ordered = False
+    ordered: bool = False
 
     @property
     def size(self) -> int:
@@ -62,7 +64,18 @@ class CategoryCodec:
         found = pc.index_in(column, pa.array(self.values, pa.string())).combine_chunks()
         codes: Codes = pc.fill_null(found, len(self.values)).to_numpy(zero_copy_only=False).astype(np.int32) + 1
         codes[pc.is_null(column).to_numpy(zero_copy_only=False)] = 0
+        if self.ordered:
+            rare = np.flatnonzero(codes == self.size - 1)
+            codes[rare] = self._nearest(column.take(pa.array(rare)).combine_chunks())
         return codes
+
+    def _nearest(self, texts: pa.Array) -> Codes:
+        """The code of the kept number next to each one; RARE for what is none."""
+        kept, wanted = as_numbers(pa.array(self.values, pa.string())), as_numbers(texts)
+        kept = kept[~np.isnan(kept)]
+        above = np.clip(np.searchsorted(kept, wanted), 1, len(kept) - 1)
+        nearest = above - (wanted - kept[above - 1] <= kept[above] - wanted)
+        return np.where(np.isnan(wanted), self.size - 1, nearest + 1).astype(np.int32)
 
     def decode(self, codes: Codes, generator: np.random.Generator) -> pa.Array:
         """A value for every code; RARE becomes one of the kept, by their frequency. Nothing kept: NULL."""
@@ -84,7 +97,8 @@ class CategoryCodec:
 
     def to_json(self) -> dict[str, Any]:
         """Values that k subjects share, and their counts."""
-        return {"codec": "category", "values": list(self.values), "weights": list(self.weights)}
+        document = {"codec": "category", "values": list(self.values), "weights": list(self.weights)}
+        return {**document, "ordered": self.ordered}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +283,8 @@ Codec = CategoryCodec | NumberCodec | PresenceCodec | PseudonymCodec
 def codec_from_json(document: Mapping[str, Any]) -> Codec:
     """Read what `to_json` wrote."""
     if document["codec"] == "category":
-        return CategoryCodec(values=tuple(document["values"]), weights=tuple(document["weights"]))
+        kept = {name: tuple(document[name]) for name in ("values", "weights")}
+        return CategoryCodec(**kept, ordered=document["ordered"])
     if document["codec"] == "pseudonym":
         return PseudonymCodec(common=document["common"], rare=document["rare"])
     if document["codec"] == "presence":
@@ -297,15 +312,44 @@ def is_numeric(arrow_type: pa.DataType) -> bool:
     return any(test(arrow_type) for test in tests) and not pa.types.is_interval(arrow_type)
 
 
-def fit_category(column: pa.ChunkedArray, subjects: Subjects, k: int) -> CategoryCodec:
-    """Keep the texts that at least k distinct subjects share."""
+def fit_category(column: pa.ChunkedArray, subjects: Subjects, k: int, *, in_order: bool = False) -> CategoryCodec:
+    """Keep the texts that at least k distinct subjects share.
+
+    Args:
+        in_order: Whether texts that are numbers have the order of these.
+    """
     encoded = column.dictionary_encode().combine_chunks()
     index = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     counts, shared = support(index, len(encoded.dictionary), subjects)
     kept = np.flatnonzero(shared >= k)
     kept = kept[np.argsort(-counts[kept], kind="stable")][:_MOST_CATEGORIES]
-    values = encoded.dictionary.take(pa.array(kept)).to_pylist()
-    return CategoryCodec(values=tuple(values), weights=tuple(int(count) for count in counts[kept]))
+    values = encoded.dictionary.take(pa.array(kept))
+    ordered = in_order and _are_amounts(values, counts[kept])
+    if ordered:
+        by_size = np.argsort(as_numbers(values), kind="stable")
+        kept, values = kept[by_size], values.take(pa.array(by_size))
+    weights = tuple(int(count) for count in counts[kept])
+    return CategoryCodec(values=tuple(values.to_pylist()), weights=weights, ordered=ordered)
+
+
+def as_numbers(texts: pa.Array) -> npt.NDArray[np.float64]:
+    """Texts as numbers; NaN for what is none, or is not finite."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(texts.to_pandas(), errors="coerce").to_numpy(np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _are_amounts(texts: pa.Array, counts: npt.NDArray[np.int64]) -> bool:
+    """Whether nearly all of some texts are many different numbers, and no codes: those begin with 0, or are as long."""
+    known = ~np.isnan(as_numbers(texts))
+    if known.sum() < _FEWEST_AMOUNTS or counts[known].sum() < _COVERED * counts.sum():
+        return False
+    numbers = texts.filter(pa.array(known))
+    lengths = pc.utf8_length(numbers)
+    as_long = pc.min(lengths).as_py() == pc.max(lengths).as_py() >= _LENGTH_OF_CODES
+    padded = pc.any(pc.match_substring_regex(numbers, r"^0[0-9]")).as_py()
+    return not (as_long or padded)
 
 
 def fit_number(column: pa.ChunkedArray, subjects: Subjects, k: int, *, ordered: bool = True) -> NumberCodec:

@@ -99,4 +99,4 @@ def _fit_pseudonyms(
 def _fit_codec(values: pa.ChunkedArray, subjects: Subjects, k: int, kind: Kind) -> Codec:
     if is_numeric(values.type):
         return fit_number(values, subjects, k, ordered=kind is not Kind.CATEGORICAL)
-    return fit_category(values.cast(pa.string()), subjects, k)
+    return fit_category(values.cast(pa.string()), subjects, k, in_order=True)
