@@ -99,7 +99,8 @@ def init(
 def plan(recipe: RecipePath, store: StorePath = None) -> None:
     """Show what a run would do: tables in order, keys, what each column means and why."""
     from synth_ops.artifact_io import read_snapshot
-    from synth_ops.run import licences, open_store, run_step, table_makers, target_differences
+    from synth_ops.endpoints import target_differences
+    from synth_ops.run import licences, open_store, run_step, table_makers
     from synth_ops.terminal import output, print_warnings, watching
 
     loaded = load_recipe(recipe)
@@ -301,7 +302,7 @@ def compare(
 @app.command()
 def status(recipe: RecipePath, as_json: AsJson = False) -> None:
     """Show the generations that the target keeps, and which one is live."""
-    from synth_ops.run import generations
+    from synth_ops.endpoints import generations
     from synth_ops.terminal import output
 
     loaded = load_recipe(recipe)
@@ -425,7 +426,7 @@ def _say(line: str) -> None:
 @app.command()
 def rollback(recipe: RecipePath) -> None:
     """Make the generation before the live one live again."""
-    from synth_ops.run import roll_back
+    from synth_ops.endpoints import roll_back
     from synth_ops.terminal import output
 
     generation = roll_back(load_recipe(recipe))
@@ -445,7 +446,7 @@ def target_init(
     ] = None,
 ) -> None:
     """Mark a database server's database, once, as one that every publication may replace."""
-    from synth_ops.run import mark_target
+    from synth_ops.endpoints import mark_target
     from synth_ops.terminal import output
 
     def ask(database: str) -> str:

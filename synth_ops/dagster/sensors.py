@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from synth_ops.endpoints import open_source
 from synth_ops.errors import SynthOpsError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.recipe import Recipe, load_recipe
-from synth_ops.run import open_source
 
 
 def source_sensor(

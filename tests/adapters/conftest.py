@@ -20,10 +20,11 @@ import pytest
 import yaml
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.endpoints import generations
 from synth_ops.metadata import Table
 from synth_ops.plan import STEPS
 from synth_ops.recipe import Recipe, load_recipe
-from synth_ops.run import StepResult, generations, run_all
+from synth_ops.run import StepResult, run_all
 from synth_ops.store import Store
 from synth_ops.testing.warehouses import rows_by_name, small_warehouse
 

@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+from synth_ops.endpoints import mark_target
 from synth_ops.errors import SynthOpsError
 from synth_ops.plan import STEPS
 from synth_ops.recipe import parse_recipe
-from synth_ops.run import mark_target, open_store, run_step
+from synth_ops.run import open_store, run_step
 
 _TESTS = Path(__file__).resolve().parent.parent
 _DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", _TESTS.parent.parent / "shared" / "data"))

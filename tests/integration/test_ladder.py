@@ -10,9 +10,10 @@ import pytest
 from synth_ops.artifact_io import read_copy
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.cli import main
+from synth_ops.endpoints import generations
 from synth_ops.errors import FitError, GateFailedError
 from synth_ops.recipe import parse_recipe
-from synth_ops.run import generations, latest_report, run_all, run_step
+from synth_ops.run import latest_report, run_all, run_step
 from synth_ops.store import Store
 
 SLOW = {"marginal_tree": {"max_minutes": 0.00001}}

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from synth_ops.artifacts import ArtifactKind
+from synth_ops.endpoints import generations
 from synth_ops.recipe import Recipe, load_recipe
-from synth_ops.run import generations, open_store, run_all, run_step
+from synth_ops.run import open_store, run_all, run_step
 from synth_ops.store import Store
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]

@@ -8,10 +8,11 @@ import duckdb
 import pytest
 
 from synth_ops.artifact_io import write_table
+from synth_ops.endpoints import open_source
 from synth_ops.location import parse_location
 from synth_ops.recipe import parse_recipe
 from synth_ops.registry import PluginKind, load
-from synth_ops.run import open_source, open_store, run_all
+from synth_ops.run import open_store, run_all
 
 POSTGRESQL = ("lahman", "sakila", "northwind", "employees", "chinook", "synthea_small")
 MARIADB = ("sakila", "northwind", "synthea_small")

@@ -10,6 +10,7 @@ import pytest
 
 import synth_ops
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
+from synth_ops.endpoints import open_source, open_target
 from synth_ops.errors import (
     ArtifactNotFoundError,
     GateFailedError,
@@ -21,17 +22,7 @@ from synth_ops.errors import (
 from synth_ops.plan import STEPS, step
 from synth_ops.recipe import parse_recipe
 from synth_ops.registry import PluginKind, names
-from synth_ops.run import (
-    StepResult,
-    latest,
-    open_source,
-    open_store,
-    open_target,
-    preflight,
-    report_url,
-    run_all,
-    run_step,
-)
+from synth_ops.run import StepResult, latest, open_store, preflight, report_url, run_all, run_step
 from synth_ops.store import Store
 
 NAMES = ["snapshot", "fit", "sample", "gate", "publish"]
