@@ -204,11 +204,12 @@ class Databases:
         return (max(keys, key=lambda key: self.metadata.table(key.parent).rows),)
 
     def _owned(self, schema: str, table: str, root: str | None, path: tuple[ForeignKey, ...] | None = None) -> str:
-        """A query for a table's rows with their subjects; without a `root`, who is nobody's stands for itself."""
-        if root is not None:
-            return sql.subjects_sql(self.metadata, table, schema, path or path_to(self.metadata, table, root))
+        """A query for a table's rows with their subjects; by the usual path, who is nobody's stands for itself."""
+        if root is not None or path is not None:
+            path = path_to(self.metadata, table, root) if root is not None else path
+            return sql.subjects_sql(self.metadata, table, schema, path)
         described = self.metadata.table(table)
-        owned = sql.subjects_sql(self.metadata, table, schema, path or self._path_to_owners(table))
+        owned = sql.subjects_sql(self.metadata, table, schema, self._path_to_owners(table))
         own = sql.columns_sql(described.primary_key or described.column_names)
         subject = f"coalesce(CAST({sql.SUBJECT} AS UBIGINT), hash({own}))"
         return f"SELECT * REPLACE ({subject} AS {sql.SUBJECT}) FROM ({owned})"
