@@ -165,13 +165,24 @@ def register(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, TableDa
 def subjects_sql(metadata: Metadata, table: str, schema: str, path: tuple[ForeignKey, ...] | None = None) -> str:
     """A query for all rows of a table with one more column, `SUBJECT`: whom the row belongs to, NULL for nobody known.
 
-    Where no path leads to a person, every row stands for itself and the column is the row's number.
+    Where no path leads to a person, every row stands for itself and the column is the row's number. The rows come in
+    any order: see `subjects_in_order_sql`.
 
     Args:
         path: The foreign keys to the person; those of `subject_path` when left out.
     """
+    return _with_subjects(metadata, table, schema, path, f"{quote(schema)}.{quote(table)}")
+
+
+def subjects_in_order_sql(metadata: Metadata, table: str, schema: str, path: tuple[ForeignKey, ...]) -> str:
+    """A query for the column `SUBJECT` alone, its rows in the table's own order: joins know none."""
+    rows = f"(SELECT *, row_number() OVER () AS {quote(ROW)} FROM {quote(schema)}.{quote(table)})"
+    return f"SELECT {quote(SUBJECT)} FROM ({_with_subjects(metadata, table, schema, path, rows)}) ORDER BY {quote(ROW)}"
+
+
+def _with_subjects(metadata: Metadata, table: str, schema: str, path: tuple[ForeignKey, ...] | None, rows: str) -> str:
     path = subject_path(metadata, table) if path is None else path
-    start = f"{quote(schema)}.{quote(table)} t0"
+    start = f"{rows} t0"
     if path is None or (not path and not metadata.table(table).primary_key):
         return f"SELECT t0.*, row_number() OVER () AS {quote(SUBJECT)} FROM {start}"
     if not path:

@@ -27,7 +27,7 @@ from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import Column, Kind, Metadata, Table, subject_paths
-from synth_ops.sql import K_SUBJECTS, SUBJECT, quote, subjects_sql
+from synth_ops.sql import K_SUBJECTS, subjects_in_order_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,7 +68,7 @@ def find_subjects(connection: duckdb.DuckDBPyConnection, metadata: Metadata, tab
     """Whom each row of a registered table belongs to."""
     found: list[npt.NDArray[np.int64]] = []
     for path in subject_paths(metadata, table):
-        query = f"SELECT {quote(SUBJECT)} FROM ({subjects_sql(metadata, table, SOURCE, path)})"
+        query = subjects_in_order_sql(metadata, table, SOURCE, path)
         encoded = connection.sql(query).to_arrow_table().column(0).combine_chunks().dictionary_encode()
         found.append(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64))
     return tuple(found)
