@@ -14,6 +14,7 @@ from synth_ops.errors import (
 )
 from synth_ops.metadata import Metadata
 from synth_ops.ports import (
+    RULES,
     Capability,
     Compared,
     Fixtures,
@@ -51,11 +52,8 @@ def open_target(recipe: Recipe) -> Target:
     plugin = load(PluginKind.TARGET, location.scheme)
     refuse_source_as_target(recipe.source_location(), location)
     rules = _publish_rules(recipe)
-    if Capability.RULES not in plugin.capabilities:
-        _refuse_rules(rules, location.scheme)
-        target: Target = plugin(location)
-    else:
-        target = plugin(location, rules=rules)
+    _refuse_rules(rules, plugin.capabilities, location.scheme)
+    target: Target = plugin(location, rules=rules) if plugin.capabilities & RULES else plugin(location)
     return target
 
 
@@ -130,14 +128,15 @@ _AS_IN_THE_RECIPE = {
 }
 
 
-def _refuse_rules(rules: PublishRules, scheme: str) -> None:
+def _refuse_rules(rules: PublishRules, capabilities: frozenset[Capability], scheme: str) -> None:
     default = PublishRules()
-    asked = [field.name for field in fields(rules) if getattr(rules, field.name) != getattr(default, field.name)]
+    changed = [field.name for field in fields(rules) if getattr(rules, field.name) != getattr(default, field.name)]
+    asked = [name for name in changed if name not in capabilities]
     if asked:
         words = ", ".join(f"`{_AS_IN_THE_RECIPE.get(name, f'publish: {name}')}`" for name in asked)
         raise RecipeError(
             f"a {scheme} target can't do what the recipe asks of it: {words}",
-            "remove it from the recipe, or publish to PostgreSQL",
+            "remove it from the recipe, or publish to a database server",
         )
 
 

@@ -285,18 +285,29 @@ class PublishRules:
 
 
 class Capability(StrEnum):
-    """What a target can do beyond `Target`."""
+    """What a target can do beyond `Target`; all but the marker are named like the fields of `PublishRules`."""
 
-    RULES = "rules"
-    """It follows `PublishRules`; any other target takes none but the default ones."""
     MARKER = "marker"
     """It is a `MarkedTarget`: it must be marked as a non-production database first."""
+    DENY = "deny"
+    ON_MISMATCH = "on_mismatch"
+    DEPENDENTS = "recreate_dependents"
+    KEEP = "kept"
+    FIXTURES = "fixtures"
+    APPEND = "append"
+    LOCK_TIMEOUT = "lock_timeout_ms"
+    DEADLINE = "deadline_s"
+
+
+RULES = frozenset(Capability) - {Capability.MARKER}
+"""What a target of a database server follows."""
 
 
 class Target(Protocol):
     """A non-production database that copies are published to. Constructed as `Target(location)`; opens nothing.
 
-    One that has `rules` among its `capabilities` is constructed as `Target(location, rules=PublishRules(...))`.
+    One that has any of `RULES` among its `capabilities` is constructed as `Target(location, rules=PublishRules(...))`,
+    and is asked for none of the others.
     """
 
     version: str

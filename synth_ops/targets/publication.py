@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,3 +147,19 @@ def refuse_production(environment: str) -> None:
         raise PublishRefusedError(
             f"{environment!r} is no name for an environment that may be replaced", "name it staging, test, dev, ..."
         )
+
+
+def refuse_denied(names: Iterable[str], label: str, deny: Iterable[str]) -> None:
+    """Refuse a target that has a name which the recipe denies.
+
+    Args:
+        names: Of its database and its host.
+        deny: Patterns, in any case.
+
+    Raises:
+        PublishRefusedError: It has.
+    """
+    known = {name.lower() for name in names if name}
+    for pattern in deny:
+        if any(fnmatch.fnmatchcase(name, pattern.lower()) for name in known):
+            raise PublishRefusedError(f"{label} is denied by the recipe: {pattern!r}", "choose another target")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Collection, Iterable
 
 from synth_ops import sql
 from synth_ops.errors import PublishRefusedError
+from synth_ops.targets import publication
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place
 from synth_ops.targets.postgresql.history import create
-from synth_ops.targets.publication import refuse_production
 
 _MOST_BYTES = 63
 _IDENTITY = """
@@ -45,7 +44,7 @@ def mark(connection: Connection, label: str, *, environment: str, confirm: str) 
     Raises:
         PublishRefusedError: The environment sounds like production, or another database was meant.
     """
-    refuse_production(environment)
+    publication.refuse_production(environment)
     cluster, oid, database = connection.execute(_IDENTITY).fetchall()[0]
     if confirm != database:
         raise PublishRefusedError(
@@ -66,10 +65,7 @@ def refuse_denied(connection: Connection, label: str, deny: Iterable[str]) -> No
     Raises:
         PublishRefusedError: It does.
     """
-    names = {connection.info.dbname, connection.info.host, connection.info.hostaddr} - {""}
-    for pattern in deny:
-        if any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names):
-            raise PublishRefusedError(f"{label} is denied by the recipe: {pattern!r}", "choose another target")
+    publication.refuse_denied((connection.info.dbname, connection.info.host, connection.info.hostaddr), label, deny)
 
 
 def refuse_unmarked(connection: Connection, label: str, deny: Iterable[str]) -> None:

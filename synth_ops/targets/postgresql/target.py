@@ -18,7 +18,7 @@ from synth_ops.errors import PublishRefusedError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Orphans, Table
-from synth_ops.ports import Capability, ProgressListener, PublishRules
+from synth_ops.ports import RULES, Capability, ProgressListener, PublishRules
 from synth_ops.targets.constraints import enforceable_foreign_keys, verify
 from synth_ops.targets.postgresql import carry_over, declarations, dependents, guard, history, schema, staying
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
@@ -45,7 +45,7 @@ class PostgreSQLTarget:
     """
 
     version = "1"
-    capabilities = frozenset({Capability.RULES, Capability.MARKER})
+    capabilities = RULES | {Capability.MARKER}
 
     def __init__(self, location: Location, *, rules: PublishRules | None = None, at: Failpoint | None = None) -> None:
         self._location = location
