@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -120,19 +120,25 @@ def read_model(store: Store, ref: ArtifactRef) -> FittedModel:
     )
 
 
-def read_copy(store: Store, ref: ArtifactRef) -> SyntheticCopy:
+def read_copy(store: Store, ref: ArtifactRef, tables: Collection[str] | None = None) -> SyntheticCopy:
     """Read a synthetic copy back.
+
+    Args:
+        tables: Those whose files are wanted, and looked at, where it is not all of them.
 
     Raises:
         ArtifactError: It is missing or was changed.
     """
-    stored = store.read(ref)
+    listed = store.facts(ref)["tables"]
+    wanted = {name: entry for name, entry in listed.items() if tables is None or name in tables}
+    files = None if tables is None else {file for entry in wanted.values() for file in entry["files"]}
+    stored = store.read(ref, files)
     return SyntheticCopy(
         ref=ref,
         model=ArtifactRef.from_json(stored.body["model"]),
         snapshot=ArtifactRef.from_json(stored.body["snapshot"]),
         metadata=Metadata.from_json(stored.body["metadata"]),
-        tables=tables_from_json(stored.path, stored.body["tables"]),
+        tables=tables_from_json(stored.path, wanted),
         seed=stored.body["seed"],
         scale=stored.body["scale"],
     )

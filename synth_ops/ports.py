@@ -285,10 +285,12 @@ class PublishRules:
 
 
 class Capability(StrEnum):
-    """What a target can do beyond `Target`; all but the marker are named like the fields of `PublishRules`."""
+    """What a target can do beyond `Target`; all but the first two are named like the fields of `PublishRules`."""
 
     MARKER = "marker"
     """It is a `MarkedTarget`: it must be marked as a non-production database first."""
+    STAGING = "staging"
+    """It is a `StagingTarget`: many workers may load a copy's tables; to any other target one process publishes."""
     DENY = "deny"
     ON_MISMATCH = "on_mismatch"
     DEPENDENTS = "recreate_dependents"
@@ -299,7 +301,7 @@ class Capability(StrEnum):
     DEADLINE = "deadline_s"
 
 
-RULES = frozenset(Capability) - {Capability.MARKER}
+RULES = frozenset(Capability) - {Capability.MARKER, Capability.STAGING}
 """What a target of a database server follows."""
 
 
@@ -345,6 +347,33 @@ class Target(Protocol):
 
     def generations(self) -> Sequence[Generation]:
         """What the target remembers, oldest first; empty when nothing was ever published to it."""
+
+
+class StagingTarget(Target, Protocol):
+    """A target whose tables any worker may load, one at a time, before `publish` swaps them in.
+
+    `publish` goes on from what was loaded of its copy, and loads itself what is missing. Whoever begins with another
+    copy ends what was under way.
+    """
+
+    def begin(self, metadata: Metadata, tables: Mapping[str, TableData], *, copy_id: str) -> str | None:
+        """Make a place to load a copy into, or find the one that was made for it.
+
+        Returns:
+            A token, to be shown by those who load; None where there is nothing to be done apart: the copy is live, or
+            the rules tie its tables together.
+
+        Raises:
+            PublishError: As `publish` does.
+        """
+
+    def load(self, metadata: Metadata, table: str, data: TableData, *, copy_id: str, token: str) -> None:
+        """Load one table, whole or not at all; one that is loaded already stays as it is.
+
+        Raises:
+            PublishRefusedError: Another run has begun since.
+            PublishError: The target does not take the rows.
+        """
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Snapshot
@@ -29,11 +29,14 @@ from synth_ops.errors import (
 )
 from synth_ops.plan import STEPS
 from synth_ops.ports import (
+    Capability,
     ChoosyGenerator,
     ComposedGenerator,
     Progress,
     ProgressListener,
     ShardedGenerator,
+    StagingTarget,
+    Target,
     Threshold,
 )
 from synth_ops.recipe import Recipe, Refit
@@ -161,8 +164,7 @@ def _on_the_ladder(
             made = _through(recipe, steps, store, given, progress, place, fell)
             why = f"its copy failed the gate: {made[2]['blocked_by']}" if made[2].get("verdict") == "failed" else ""
         except SynthOpsError as error:
-            plain = type(error) is SynthOpsError  # of a plug-in, which may raise anything
-            if place + 1 == len(rungs) or not (plain or isinstance(error, FitError | SampleError)):
+            if place + 1 == len(rungs) or not _is_of_the_generator(error):
                 raise
             why = error.message
         if made and (not why or place + 1 == len(rungs)):
@@ -172,6 +174,16 @@ def _on_the_ladder(
         logger.warning("%s failed, the next generator is tried: %s", fell[-1]["generator"], why)
         made, place = None, place + 1
         steps, given = _LADDER[: _LADDER.index(step) + 1], snapshot
+
+
+def _is_of_the_generator(error: SynthOpsError) -> bool:
+    """Whether another generator may do better: a plug-in may raise anything."""
+    return type(error) is SynthOpsError or isinstance(error, FitError | SampleError)
+
+
+def _has_another(recipe: Recipe, store: Store, model: ArtifactRef) -> bool:
+    """Whether the recipe names a generator after the one that fitted a model."""
+    return len(recipe.generators) > 1 and _place(recipe, store, model)[0] + 1 < len(recipe.generators)
 
 
 def _through(
@@ -328,12 +340,14 @@ def plan_shards(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int)
         tasks: How many workers there are.
 
     Returns:
-        For each worker the numbers of its shards; for none where the generator draws a copy in one piece.
+        For each worker the numbers of its shards; for none where the generator draws a copy in one piece, or fails and
+        has another one after it: the step `sample` then draws alone, and goes on to that.
     """
-    with _nothing_unforeseen():
+    with _left_to_sample(recipe, store, needs), _nothing_unforeseen():
         fitted = _sharded(store, _required(store, needs, ArtifactKind.MODEL))
         count = fitted.shards(recipe.scale) if fitted else 1
-    return [list(range(first, count, tasks)) for first in range(min(tasks, count))] if count > 1 else []
+        return [list(range(first, count, tasks)) for first in range(min(tasks, count))] if count > 1 else []
+    return []
 
 
 def run_shards(
@@ -350,21 +364,88 @@ def run_shards(
         shards: Numbers, from `plan_shards`.
         needs: The model.
 
+    Returns:
+        Those that were drawn: all, unless the generator fails and has another one after it, which `sample` goes on to.
+
     Raises:
-        SampleError: One can't be drawn.
+        SampleError: One can't be drawn, and there is no other generator.
     """
     from synth_ops.steps.shards import sample_shard
 
-    with _nothing_unforeseen():
+    drawn: list[ArtifactRef] = []
+    with _left_to_sample(recipe, store, needs), _nothing_unforeseen():
         model = _required(store, needs, ArtifactKind.MODEL)
         fitted = _sharded(store, model)
         if fitted is None:
             raise RecipeError("this generator draws a copy in one piece", "run the step sample alone")
         told = progress or _ignore
-        return [
-            sample_shard(model, fitted, shard, seed=recipe.seed, scale=recipe.scale, store=store, progress=told)[0]
-            for shard in shards
-        ]
+        for shard in shards:
+            made = sample_shard(model, fitted, shard, seed=recipe.seed, scale=recipe.scale, store=store, progress=told)
+            drawn.append(made[0])
+    return drawn
+
+
+@contextlib.contextmanager
+def _left_to_sample(recipe: Recipe, store: Store, model: ArtifactRef) -> Iterator[None]:
+    """Let a generator fail that has another one after it: the step `sample` meets the failure, and goes on to that."""
+    try:
+        yield
+    except SynthOpsError as error:
+        if not (_is_of_the_generator(error) and _has_another(recipe, store, model)):
+            raise
+        logger.warning("a part of the copy can't be drawn, which the step sample sees to: %s", error.message)
+
+
+def plan_tables(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int) -> list[dict[str, Any]]:
+    """Begin to publish: open the copy's place in the target, and deal its tables to at most `tasks` workers.
+
+    Args:
+        needs: The copy or its report.
+        tasks: How many workers there are.
+
+    Returns:
+        For each worker the names of its `tables`, and the `token` that it shows; for none where the step `publish` has
+        to do it alone: the target can't be loaded apart, the rules tie its tables together, or the copy is live.
+
+    Raises:
+        PublishRefusedError: The copy has not passed its gate, or the target must not be written.
+        PublishError: The target can't take it.
+    """
+    from synth_ops.steps.publish import begin_publication
+
+    with _nothing_unforeseen():
+        report, target = _judged(recipe, store, needs)
+        if Capability.STAGING not in target.capabilities:
+            return []
+        token, dealt = begin_publication(report, cast("StagingTarget", target), store=store, tasks=tasks)
+    return [{"token": token, "tables": tables} for tables in dealt]
+
+
+def load_tables(
+    recipe: Recipe,
+    tables: Sequence[str],
+    token: str,
+    *,
+    store: Store,
+    needs: ArtifactRef,
+    progress: ProgressListener | None = None,
+) -> None:
+    """Load some tables of a copy into its place in the target; the step `publish` swaps all of them in.
+
+    Args:
+        tables, token: From `plan_tables`.
+        needs: The copy or its report.
+
+    Raises:
+        PublishRefusedError: The copy has not passed its gate, or another run has begun to publish since.
+        PublishError: The target does not take the rows.
+    """
+    from synth_ops.steps import publish
+
+    with _nothing_unforeseen():
+        report, target = _judged(recipe, store, needs)
+        staging = cast("StagingTarget", target)
+        publish.load_tables(report, staging, tables, token, store=store, progress=progress or _ignore)
 
 
 def known_tables(recipe: Recipe, store: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
@@ -574,16 +655,13 @@ def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Pro
 
 
 def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
-    from synth_ops.artifact_io import REPORT_FILE, read_report
+    from synth_ops.artifact_io import REPORT_FILE
     from synth_ops.report import write_published_page
     from synth_ops.steps.publish import publish
 
-    given = _required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
-    target = open_target(recipe)
-    refuse_same_database(recipe, target)
-    copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
+    report, target = _judged(recipe, store, needs)
     ref, generation, skipped = publish(
-        _assemble_gate(recipe, store).ref(copy),
+        report,
         target,
         source=recipe.source_location(),
         destination=recipe.target_location(),
@@ -599,7 +677,18 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
         "published_at": generation.published_at,
         "tables": dict(generation.tables),
     }
-    return ref, skipped, {**facts, "target": recipe.target_location().label, "copy": copy.id}
+    return ref, skipped, {**facts, "target": recipe.target_location().label, "copy": generation.copy}
+
+
+def _judged(recipe: Recipe, store: Store, needs: ArtifactRef | None) -> tuple[ArtifactRef, Target]:
+    """The report that the recipe's own gate makes of a copy, whether it is there or not, and the target."""
+    from synth_ops.artifact_io import read_report
+
+    given = _required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
+    target = open_target(recipe)
+    refuse_same_database(recipe, target)
+    copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
+    return _assemble_gate(recipe, store).ref(copy), target
 
 
 _RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressListener], _Made]] = {

@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ class Stored:
         path: A local folder that holds its files.
         created_at: ISO 8601, UTC.
         version: Of the package that wrote it.
-        digests: The SHA-256 of every file, by its name.
+        digests: The SHA-256 of every file that was asked for, by its name.
     """
 
     ref: ArtifactRef
@@ -132,8 +132,11 @@ class Store:
             else:
                 self._write_remote(self.root / ref.kind.value / ref.id, folder, files, text)
 
-    def read(self, ref: ArtifactRef) -> Stored:
+    def read(self, ref: ArtifactRef, files: Collection[str] | None = None) -> Stored:
         """Read an artifact back, its signature and every file's digest checked first (once per process).
+
+        Args:
+            files: Those that are wanted, where it is not all of them: a worker fetches no others.
 
         Raises:
             ArtifactNotFoundError: There is none of that id.
@@ -141,10 +144,12 @@ class Store:
         """
         manifest = self._manifest(ref)
         with self._errors():
-            path = self._files_of(ref, manifest["files"])
+            wanted = {name: digest for name, digest in manifest["files"].items() if files is None or name in files}
+            path = self._files_of(ref, wanted)
             if ref not in self._verified:
-                self._verify_files(ref, path, manifest["files"])
-                self._verified.add(ref)
+                self._verify_files(ref, path, wanted, known=manifest["files"])
+                if files is None:
+                    self._verified.add(ref)
         version = str(manifest.get("version", "unknown"))
         return Stored(
             ref=ref,
@@ -152,7 +157,7 @@ class Store:
             path=path,
             created_at=manifest["created_at"],
             version=version,
-            digests=manifest["files"],
+            digests=wanted,
         )
 
     def facts(self, ref: ArtifactRef) -> Mapping[str, Any]:
@@ -278,10 +283,10 @@ class Store:
             f"delete {self.label}/{ref.kind.value}/{ref.id} and run again, or set its SYNTH_OPS_STORE_KEY",
         )
 
-    def _verify_files(self, ref: ArtifactRef, path: Path, files: Mapping[str, str]) -> None:
+    def _verify_files(self, ref: ArtifactRef, path: Path, files: Mapping[str, str], *, known: Collection[str]) -> None:
         for file in path.rglob("*"):
             name = file.relative_to(path).as_posix()
-            if file.is_file() and name not in files and name != MANIFEST:
+            if file.is_file() and name not in known and name != MANIFEST:
                 raise self._tampered(ref, f"file {name!r} is not one of its own")
         for name, digest in files.items():
             file = path / name

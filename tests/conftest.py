@@ -12,7 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-pytest.register_assert_rewrite("synth_ops.testing.contracts", "synth_ops.testing.generator_contract")
+pytest.register_assert_rewrite(
+    "synth_ops.testing.contracts", "synth_ops.testing.generator_contract", "synth_ops.testing.staging_contract"
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -14,7 +14,12 @@ from synth_ops import __version__
 
 if TYPE_CHECKING:
     from synth_ops.airflow.assets import published_tables, synthetic_asset
-    from synth_ops.airflow.fan_out import SynthPlanShardsOperator, SynthShardsOperator
+    from synth_ops.airflow.fan_out import (
+        SynthPlanShardsOperator,
+        SynthPlanTablesOperator,
+        SynthShardsOperator,
+        SynthTablesOperator,
+    )
     from synth_ops.airflow.operators import (
         SynthFitOperator,
         SynthGateFailed,
@@ -33,12 +38,14 @@ __all__ = [
     "SynthGateFailed",
     "SynthGateOperator",
     "SynthPlanShardsOperator",
+    "SynthPlanTablesOperator",
     "SynthPreflightOperator",
     "SynthPublishOperator",
     "SynthSampleOperator",
     "SynthShardsOperator",
     "SynthSnapshotOperator",
     "SynthStepOperator",
+    "SynthTablesOperator",
     "SynthTidyOperator",
     "get_provider_info",
     "published_tables",
@@ -50,7 +57,9 @@ _OPERATORS = "synth_ops.airflow.operators"
 _FAN_OUT = "synth_ops.airflow.fan_out"
 _HOMES = {
     "SynthPlanShardsOperator": _FAN_OUT,
+    "SynthPlanTablesOperator": _FAN_OUT,
     "SynthShardsOperator": _FAN_OUT,
+    "SynthTablesOperator": _FAN_OUT,
     "published_tables": "synth_ops.airflow.assets",
     "synthetic_asset": "synth_ops.airflow.assets",
     "synthetic_copy": "synth_ops.airflow.task_group",

@@ -1,8 +1,8 @@
-"""Publish a copy that passed its gate: the only way to the target."""
+"""Publish a copy that passed its gate: the only way to the target, also where many workers load its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Generation
 from synth_ops.errors import ArtifactNotFoundError, PublishRefusedError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.location import Location, overlap
-from synth_ops.ports import ProgressListener, Target
+from synth_ops.ports import Progress, ProgressListener, StagingTarget, Target
 from synth_ops.store import Store
 
 
@@ -44,16 +44,7 @@ def publish(
         PublishError: The target could not be written; what was live is live still.
     """
     refuse_source_as_target(source, destination)
-    try:
-        verdict = read_report(store, report)
-    except ArtifactNotFoundError:
-        raise PublishRefusedError(
-            "this copy has not passed the recipe's gate: the store holds no verdict on it", "run the gate step first"
-        ) from None
-    if verdict.verdict != "passed":
-        names = ", ".join(sorted({outcome.evidence.check for outcome in verdict.failures})) or "no evidence"
-        raise PublishRefusedError(f"this copy failed its gate ({names})", f"see {verdict.html}")
-    copy = read_copy(store, verdict.copy)
+    copy = read_copy(store, passed_copy(report, store))
     before = next((each for each in target.generations() if each.live), None)
     generation = target.publish(copy.metadata, copy.tables, copy_id=copy.ref.id, keep=keep, progress=progress)
     skipped = before is not None and before.copy == copy.ref.id
@@ -71,6 +62,70 @@ def publish(
             write_page(folder, body)
         store.write(ref, body, folder)
     return ref, generation, skipped
+
+
+def passed_copy(report: ArtifactRef, store: Store) -> ArtifactRef:
+    """The copy that a report is about, if that says that it passed.
+
+    Raises:
+        PublishRefusedError: There is no such report, or it says otherwise.
+    """
+    try:
+        verdict = read_report(store, report)
+    except ArtifactNotFoundError:
+        raise PublishRefusedError(
+            "this copy has not passed the recipe's gate: the store holds no verdict on it", "run the gate step first"
+        ) from None
+    if verdict.verdict != "passed":
+        names = ", ".join(sorted({outcome.evidence.check for outcome in verdict.failures})) or "no evidence"
+        raise PublishRefusedError(f"this copy failed its gate ({names})", f"see {verdict.html}")
+    return verdict.copy
+
+
+def begin_publication(
+    report: ArtifactRef, target: StagingTarget, *, store: Store, tasks: int
+) -> tuple[str, list[list[str]]]:
+    """Open a copy's place in the target, if it passed its gate, and deal its tables to at most `tasks` workers.
+
+    Returns:
+        What they show, and for each of them the names of its tables; none where there is nothing to be done apart.
+
+    Raises:
+        PublishRefusedError: No passed verdict, or the target can't be written.
+    """
+    copy = read_copy(store, passed_copy(report, store))
+    token = target.begin(copy.metadata, copy.tables, copy_id=copy.ref.id)
+    if token is None:
+        return "", []
+    dealt: list[list[str]] = [[] for _ in range(min(tasks, len(copy.tables)))]
+    cells = {table.name: copy.tables[table.name].rows * len(table.columns) for table in copy.metadata.tables}
+    load = [0] * len(dealt)
+    for name in sorted(cells, key=lambda name: (-cells[name], name)):  # the largest first, each to whom has least
+        least = load.index(min(load))
+        dealt[least].append(name)
+        load[least] += cells[name]
+    return token, dealt
+
+
+def load_tables(
+    report: ArtifactRef,
+    target: StagingTarget,
+    tables: Sequence[str],
+    token: str,
+    *,
+    store: Store,
+    progress: ProgressListener,
+) -> None:
+    """Load some tables of a copy that passed its gate; `publish` swaps them in when all are there.
+
+    Raises:
+        PublishRefusedError: No passed verdict, or another run has begun to publish since.
+        PublishError: The target does not take the rows.
+    """
+    copy = read_copy(store, passed_copy(report, store), tables)
+    for done, name in enumerate(tables, start=1):
+        target.load(copy.metadata, name, copy.tables[name], copy_id=copy.ref.id, token=token)
+        progress(Progress(step="publish", item=f"table {name}", done=done, total=len(tables)))
 
 
 def refuse_source_as_target(source: Location, target: Location) -> None:

@@ -15,6 +15,7 @@ from synth_ops.targets.parquet import ParquetTarget
 from synth_ops.targets.postgresql.target import PostgreSQLTarget
 from synth_ops.targets.sqlite import SQLiteTarget
 from synth_ops.testing.contracts import TargetContract, TargetPlace
+from synth_ops.testing.staging_contract import StagingContract
 
 
 class TestDuckDBTarget(TargetContract):
@@ -86,7 +87,7 @@ class TestParquetTarget(TargetContract):
         )
 
 
-class TestPostgreSQLTarget(TargetContract):
+class TestPostgreSQLTarget(TargetContract, StagingContract):
     @pytest.fixture
     def place(self, tmp_path, postgres_server, postgres_database):
         url = postgres_server.url(postgres_database)

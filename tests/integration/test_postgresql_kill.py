@@ -14,7 +14,8 @@ import pytest
 
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.ports import Fixtures, PublishRules
-from synth_ops.testing.contracts import MARKED, marked, unheard
+from synth_ops.testing.contracts import MARKED, unheard
+from synth_ops.testing.contracts import marked as marked_tables
 
 LONG = bool(os.environ.get("SYNTH_OPS_LONG"))
 """Whether to take minutes; else every test runs in a bounded form."""
@@ -42,6 +43,20 @@ def publish(task):
     except SynthOpsError as error:
         return type(error).__name__
     return "published"
+
+def apart(task):
+    # one worker's part of a publication
+    def die(point):
+        if point == task["die_at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    target = PostgreSQLTarget(parse_location(task["url"], Path.cwd()), at=die)
+    tables, copy_id = marked(Path(task["folder"]), task["number"]), str(task["number"])
+    if not task["table"]:
+        return target.begin(MARKED, tables, copy_id=copy_id)
+    data = tables[task["table"]]
+    target.load(MARKED, task["table"], data, copy_id=copy_id, token=task["token"])
+    return "loaded"
 
 def swap_back_and_forth(task):
     # the real swap, again and again between two generations
@@ -140,7 +155,7 @@ def nurseries():
 
 
 def publish(database, folder, number, **arguments):
-    tables = marked(folder, number)
+    tables = marked_tables(folder, number)
     return database.target(**arguments).publish(MARKED, tables, copy_id=str(number), keep=2, progress=unheard)
 
 
@@ -194,6 +209,78 @@ def test_a_publisher_killed_anywhere_leaves_old_or_new(marked_with_view, tmp_pat
     publish(database, tmp_path, number + 1)
     assert_no_left_overs(database)
     assert database.rows("SELECT DISTINCT publication FROM public.both") == [(number + 1,)]
+
+
+@pytest.mark.parametrize("table", ["", "first", "second"])
+def test_a_worker_killed_anywhere_is_retried(marked, tmp_path, nurseries, table):
+    """Who begins, or loads a table: another process does it again, and the publication is whole."""
+
+    def work(number, table, token="", die_at=""):
+        given = {"folder": str(tmp_path), "number": number, "table": table, "token": token, "die_at": die_at}
+        return nurseries[0].run("apart", url=marked.url, **given)
+
+    publish(marked, tmp_path, 1)
+    points = ["lock taken", "left-overs collected", "homes made", "stage open"]
+    if table:
+        points = [f"table {table} created", f"table {table} loaded", f"keys of table {table}"]
+    for number, point in enumerate(points, start=2):
+        if not table:
+            assert work(number, "", die_at=point)[0] == -signal.SIGKILL, point
+        code, token = work(number, "")
+        assert code == 0
+        if table:
+            assert work(number, table, token, die_at=point)[0] == -signal.SIGKILL, point
+        for each in ("second", "first"):
+            assert work(number, each, token) == (0, "loaded")
+        assert assert_consistent(marked) == number - 1
+        seen = []
+        publish(marked, tmp_path, number, at=seen.append)
+        assert not [each for each in seen if each.endswith(("created", "loaded"))], "the workers have done it"
+        assert assert_consistent(marked) == number
+        assert_no_left_overs(marked)
+    assert marked.rows("SELECT count(*) FROM synth_ops.stage") == [(0,)]
+
+
+def test_a_table_is_loaded_by_one_worker_at_a_time(marked, tmp_path):
+    tables = marked_tables(tmp_path, 1)
+    token = marked.target().begin(MARKED, tables, copy_id="1")
+
+    def load(**arguments):
+        marked.target(**arguments).load(MARKED, "first", tables["first"], copy_id="1", token=token)
+
+    def meanwhile(point):
+        if point == "table first loaded":
+            with pytest.raises(TargetUnavailableError) as failure:
+                load()
+            assert failure.value.retryable
+            with pytest.raises(TargetUnavailableError, match="another run is publishing"):
+                marked.target().begin(MARKED, marked_tables(tmp_path, 2), copy_id="2")
+
+    load(at=meanwhile)
+    seen = []
+    load(at=seen.append)
+    assert seen == []
+    publish(marked, tmp_path, 1)
+    assert assert_consistent(marked) == 1
+
+
+def test_live_tables_that_were_altered_meanwhile_are_followed(marked, tmp_path):
+    publish(marked, tmp_path, 1)
+    tables = marked_tables(tmp_path, 2)
+    token = marked.target().begin(MARKED, tables, copy_id="2")
+    marked.target().load(MARKED, "first", tables["first"], copy_id="2", token=token)
+    marked.execute("CREATE INDEX theirs ON public.first (publication)")
+    with pytest.raises(PublishRefusedError, match="another run has begun to publish, or the live tables were altered"):
+        marked.target().load(MARKED, "second", tables["second"], copy_id="2", token=token)
+    publish(marked, tmp_path, 2)
+    assert assert_consistent(marked) == 2
+    assert marked.rows("SELECT count(*) FROM pg_indexes WHERE indexname = 'theirs' AND schemaname = 'public'") == [(1,)]
+    assert_no_left_overs(marked)
+
+
+def test_rows_that_stay_tie_the_tables_together(marked, tmp_path):
+    rules = PublishRules(fixtures={"first": Fixtures(where="publication = 1000")})
+    assert marked.target(rules=rules).begin(MARKED, marked_tables(tmp_path, 1), copy_id="1") is None
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -55,14 +55,14 @@ def draft(
     rules: PublishRules,
     kept: frozenset[Place],
     label: str,
-    taken: Iterable[int] = (),
+    taken: int = 0,
 ) -> Draft:
     """Look at the target and decide.
 
     Args:
         tables: Those to publish, without the kept ones.
         kept: Where the kept ones stand.
-        taken: Numbers of dead generations that could not be removed yet.
+        taken: The highest number of a dead generation that could not be removed yet.
 
     Raises:
         PublishRefusedError: Names, privileges, dependents or columns are in the way; all of a kind are listed.
@@ -74,7 +74,7 @@ def draft(
     guard.refuse_missing_privileges(connection, label, schemas, standing.values())
     found = dependents.find(connection, standing.values())
     dependents.refuse(found, label, live_schemas=schemas, kept=kept, recreate=rules.recreate_dependents)
-    number = max([before.highest, *taken]) + 1
+    number = max(before.highest, taken) + 1
     earlier = _earlier(connection, before, standing, number)
     previous = earlier.published.number if earlier else 0
     if earlier and not before.live:

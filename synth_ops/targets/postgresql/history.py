@@ -44,6 +44,14 @@ CREATE TABLE IF NOT EXISTS synth_ops.generation (
 CREATE TABLE IF NOT EXISTS synth_ops.swap (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number integer NOT NULL, token text NOT NULL UNIQUE,
     swapped_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS synth_ops.stage (
+    token text PRIMARY KEY, copy text NOT NULL, rules text NOT NULL, fence bigint NOT NULL, taken integer NOT NULL,
+    stamp text NOT NULL, closing boolean NOT NULL
+);
+CREATE TABLE IF NOT EXISTS synth_ops.staged (
+    token text NOT NULL REFERENCES synth_ops.stage ON DELETE CASCADE, name text NOT NULL, rows bigint NOT NULL,
+    PRIMARY KEY (token, name)
 )
 """
 _HOMES = """

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 
-from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
-from synth_ops.fingerprint import fingerprint
 from synth_ops.location import Location
-from synth_ops.metadata import Metadata, Orphans, Table
+from synth_ops.metadata import Metadata
 from synth_ops.ports import RULES, Capability, ProgressListener, PublishRules
-from synth_ops.targets.constraints import enforceable_foreign_keys, verify
-from synth_ops.targets.postgresql import carry_over, declarations, dependents, guard, history, schema, staying
+from synth_ops.targets.postgresql import dependents, guard, history, staging
+from synth_ops.targets.postgresql.building import Site
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
-from synth_ops.targets.postgresql.definitions import Place, place_of, place_sql
-from synth_ops.targets.postgresql.draft import Draft, differences, draft
+from synth_ops.targets.postgresql.definitions import Place, place_of
+from synth_ops.targets.postgresql.draft import Draft, differences
 from synth_ops.targets.postgresql.history import History, Stored
-from synth_ops.targets.postgresql.loading import load
 from synth_ops.targets.postgresql.materialized import Replacement, prepare
 from synth_ops.targets.postgresql.swap import Change, Failpoint, Patience, Surroundings, oids, stamp, swap
 from synth_ops.targets.publication import Published, Tick, ticks, tidying, worth_keeping
 
 logger = logging.getLogger(__name__)
 
-_TICKS_A_TABLE = 2
 _FIXED_TICKS = 7
 
 
@@ -45,7 +38,7 @@ class PostgreSQLTarget:
     """
 
     version = "1"
-    capabilities = RULES | {Capability.MARKER}
+    capabilities = RULES | {Capability.MARKER, Capability.STAGING}
 
     def __init__(self, location: Location, *, rules: PublishRules | None = None, at: Failpoint | None = None) -> None:
         self._location = location
@@ -63,23 +56,15 @@ class PostgreSQLTarget:
         progress: ProgressListener,
     ) -> Generation:
         """Load the copy into schemas of its own, enforce its constraints there, swap it in; see `ports.Target`."""
-        wanted = [table for table in metadata.tables if table.name not in self._rules.kept]
-        tick = self._ticks(progress, _TICKS_A_TABLE * len(wanted) + _FIXED_TICKS)
-        rules = fingerprint(dataclasses.asdict(self._rules) | {"kept": sorted(self._rules.kept)})
         with self._publishing() as connection:
-            before = history.read(connection)
-            if before.live and (before.live.published.copy, before.live.rules) == (copy_id, rules):
-                return before.live.published.generation(live=True)
-            with tempfile.TemporaryDirectory(prefix="synth-ops-") as scratch:
-                verify(_beyond_the_server(metadata, wanted), tables, Path(scratch))
-            tick("constraints verified")
-            taken = [history.number_of(home) for home in history.collect(connection)]
-            self._at("left-overs collected")
-            plan = draft(
-                connection, before, wanted, rules=self._rules, kept=self._kept(metadata), label=self._label, taken=taken
-            )
+            site = self._site(connection, metadata, copy_id)
+            if site.before.live and site.is_live:
+                return site.before.live.published.generation(live=True)
+            tick = self._ticks(progress, len(site.wanted) + _FIXED_TICKS)
+            build = site.open(tables, tick)
             try:
-                rows = self._build(connection, metadata, plan, tables, tick)
+                plan, rows = build.plan, build.fill(tables, tick)
+                build.finish(tick)
                 views = self._materialized(connection, list(plan.out), plan.homes, plan.number)
                 tick("staged")
                 published = Published(
@@ -89,8 +74,8 @@ class PostgreSQLTarget:
                     previous=plan.previous,
                     tables=rows,
                 )
-                new = Stored(published=published, homes=plan.homes, rules=rules)
-                swap(connection, _change(before, plan, new, views), self._surroundings(self._kept(metadata)))
+                new = Stored(published=published, homes=plan.homes, rules=site.law)
+                swap(connection, _change(site.before, plan, new, views), self._surroundings(site.kept))
             except BaseException:
                 self._collect(connection)
                 raise
@@ -98,6 +83,20 @@ class PostgreSQLTarget:
             self._collect(connection, keep)
             tick("old generations removed")
         return published.generation(live=True)
+
+    def begin(self, metadata: Metadata, tables: Mapping[str, TableData], *, copy_id: str) -> str | None:
+        """Open a stage for the copy, or go on with the one that is open for it; see `ports.StagingTarget`."""
+        with self._publishing() as connection:
+            site = self._site(connection, metadata, copy_id)
+            return site.open(tables, _unheard).stage.token if site.apart and not site.is_live else None
+
+    def load(self, metadata: Metadata, table: str, data: TableData, *, copy_id: str, token: str) -> None:
+        """Load one table into the stage; see `ports.StagingTarget`."""
+        with connected(self._location) as connection, explained(self._label, "the publication"):
+            guard.refuse_unmarked(connection, self._label, self._rules.deny)
+            site = self._site(connection, metadata, copy_id)
+            if not site.is_live:
+                site.join(token).load(table, data)
 
     def rollback(self) -> Generation:
         """Swap the generation before the live one back in; see `ports.Target`."""
@@ -158,64 +157,6 @@ class PostgreSQLTarget:
             guard.refuse_denied(connection, self._label, self._rules.deny)
             guard.mark(connection, self._label, environment=environment, confirm=confirm)
 
-    def _build(
-        self,
-        connection: Connection,
-        metadata: Metadata,
-        plan: Draft,
-        tables: Mapping[str, TableData],
-        tick: Tick,
-    ) -> dict[str, int]:
-        """Make the new generation in its homes, whole: all but visible. Returns the tables' numbers of rows."""
-        history.create_homes(connection, plan.homes)
-        self._at("homes made")
-        declarations.create_types(connection, metadata)
-        rows = self._fill(connection, metadata, plan, tables, tick)
-        for each in plan.plans:
-            with explained(self._label, f"table {each.table.name!r}"):
-                schema.add_keys(connection, metadata, each, plan.homes)
-            tick(f"keys of table {each.table.name}")
-        built = {each.place: each.built for each in plan.plans}
-        for each in plan.plans:
-            with explained(self._label, f"table {each.table.name!r}"):
-                schema.add_foreign_keys(connection, metadata, each, built)
-                self._at(f"foreign keys of table {each.table.name}")
-                schema.set_sequences(connection, each)
-        tick("foreign keys")
-        with explained(self._label, "what the live tables' users gave them"):
-            carry_over.settings(connection, plan.plans, plan.homes)
-            tick("settings carried over")
-            history.refuse_pooler(connection, self._label)
-            connection.execute(f"ANALYZE {', '.join(map(place_sql, built.values()))}" if built else "SELECT")
-            tick("analyzed")
-            carry_over.owners_and_grants(connection, plan.plans)
-        return rows
-
-    def _fill(
-        self,
-        connection: Connection,
-        metadata: Metadata,
-        plan: Draft,
-        tables: Mapping[str, TableData],
-        tick: Tick,
-    ) -> dict[str, int]:
-        """Create the tables and load the rows: the copy's, and those of the target that stay."""
-        stays = staying.gather(connection, metadata, plan.plans, self._rules)
-        rows: dict[str, int] = {}
-        with sql.connect() as reader:
-            shifts = staying.shifts(connection, reader, metadata, tables, stays) if stays else {}
-            for each in plan.plans:
-                name = each.table.name
-                moved = {column: shift for (table, column), shift in shifts.items() if table == name}
-                with explained(self._label, f"table {name!r}"), connection.transaction():
-                    schema.create(connection, metadata, each)
-                    self._at(f"table {name} created")
-                    load(connection, reader, each.built, each.table, each.columns, tables[name], moved)
-                    self._at(f"table {name} loaded")
-                    rows[name] = tables[name].rows + staying.insert(connection, each, stays)
-                tick(f"table {name}")
-        return rows
-
     def _materialized(
         self, connection: Connection, live: Sequence[Place], homes: Mapping[Place, str], number: int
     ) -> Mapping[int, Replacement]:
@@ -242,6 +183,7 @@ class PostgreSQLTarget:
             logger.info("the connection broke: the next run removes what is left over")
             return
         with tidying(self._label, psycopg.Error):
+            staging.close(connection, self._label)
             found = history.read(connection)
             unwanted: list[int] = []
             if found.live and keep:
@@ -276,8 +218,16 @@ class PostgreSQLTarget:
             at=self._at,
         )
 
-    def _kept(self, metadata: Metadata) -> frozenset[Place]:
-        return frozenset(place_of(table) for table in metadata.tables if table.name in self._rules.kept)
+    def _site(self, connection: Connection, metadata: Metadata, copy_id: str) -> Site:
+        return Site(
+            connection=connection,
+            before=history.read(connection),
+            metadata=metadata,
+            copy=copy_id,
+            rules=self._rules,
+            label=self._label,
+            at=self._at,
+        )
 
 
 def _change(before: History, plan: Draft, new: Stored, views: Mapping[int, Replacement]) -> Change:
@@ -290,29 +240,6 @@ def _change(before: History, plan: Draft, new: Stored, views: Mapping[int, Repla
         rows=[*plan.earlier, new],
         materialized=views,
     )
-
-
-def _beyond_the_server(metadata: Metadata, tables: Sequence[Table]) -> Metadata:
-    """The metadata with those constraints alone that the server will not enforce for certain."""
-    enforced = {table.name: enforceable_foreign_keys(metadata, table) for table in tables}
-    left = []
-    for table in metadata.tables:
-        columns = {frozenset(zip(key.columns, key.parent_columns, strict=True)) for key in enforced.get(table.name, ())}
-        left.append(
-            dataclasses.replace(
-                table,
-                primary_key=(),
-                uniques=(),
-                columns=tuple(dataclasses.replace(column, nullable=True) for column in table.columns),
-                foreign_keys=tuple(
-                    key
-                    for key in table.foreign_keys
-                    if key.orphans is Orphans.REPAIR
-                    and frozenset(zip(key.columns, key.parent_columns, strict=True)) not in columns
-                ),
-            )
-        )
-    return Metadata(tables=tuple(left))
 
 
 def _unheard(point: str) -> None:
