@@ -20,6 +20,7 @@ ROW = "__synth_ops_row"
 SUBJECT = "__synth_ops_subject"
 THREADS_VARIABLE = "SYNTH_OPS_THREADS"
 """Says how many threads DuckDB may use; as many as there are processors, where it is not set."""
+MEMORY_LIMIT = "1GB"
 K_SUBJECTS = 5
 """A value is public when at least so many subjects have it."""
 _LABEL = re.compile(r"'(?:[^']|'')*'")
@@ -130,7 +131,7 @@ def picked_sql(data: TableData, most: int) -> str:
 
 
 @contextlib.contextmanager
-def connect(*, memory_limit: str = "1GB", threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(*, memory_limit: str = MEMORY_LIMIT, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB: UTC, no network extensions, bounded memory, rows in file order."""
     import duckdb
 

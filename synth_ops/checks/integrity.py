@@ -36,6 +36,8 @@ __all__ = ["IntegrityCheck", "export_suites", "load_suites", "suite_for"]
 
 _ROW_COUNT, _ORPHANS = "integrity.row_count", "integrity.kept_orphans"
 _SUITE_ROWS = 200_000
+_MEMORY_LIMIT = "128MB"
+"""Enough to count violations in; the hash table of a long table's keys waits on disk."""
 
 
 class IntegrityCheck:
@@ -52,7 +54,7 @@ class IntegrityCheck:
             RecipeError: A suite is about a table or column that does not exist.
         """
         refuse_misplaced(context.suites, context.snapshot.metadata)
-        with open_views(context) as views:
+        with open_views(context, memory_limit=_MEMORY_LIMIT) as views:
             evidence = [
                 replace(each, table=table.name) for table in views.metadata.tables for each in self._table(views, table)
             ]
@@ -113,11 +115,15 @@ def _run(views: Views, table: Table, suite: Suite) -> Iterator[Evidence]:
 
 
 def _measure(views: Views, view: str, measures: Sequence[Measure]) -> tuple[int, list[float]]:
-    """The row count and every measure, in one query; one by one when that fails, so that only the culprit does."""
+    """The row count and every measure, in one query; one by one when that fails, so that only the culprit does.
+
+    They then have more memory, too.
+    """
     expressions = [measure.expression for measure in measures]
     try:
         count, *values = views.row(f"SELECT {', '.join(['count(*)', *expressions])} FROM {view}")
     except duckdb.Error:
+        views.connection.execute(f"SET memory_limit = '{sql.MEMORY_LIMIT}'")
         return _count(views, view), [_value(views, view, expression) for expression in expressions]
     return count, [float(value) for value in values]
 

@@ -61,9 +61,13 @@ class Views:
 
 
 @contextlib.contextmanager
-def open_views(context: CheckContext) -> Iterator[Views]:
-    """Open both databases, and nothing else: SQL of CHECKs and suites can't reach other files."""
-    with sql.connect() as connection:
+def open_views(context: CheckContext, *, memory_limit: str = sql.MEMORY_LIMIT) -> Iterator[Views]:
+    """Open both databases, and nothing else: SQL of CHECKs and suites can't reach other files.
+
+    Args:
+        memory_limit: What is beyond it waits on disk.
+    """
+    with sql.connect(memory_limit=memory_limit) as connection:
         source = _register(connection, context.snapshot.tables, SOURCE)
         copy = _register(connection, context.copy.tables, COPY)
         files = [

@@ -43,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.folder:
         worker = {"integrity": _judge_integrity, "database": _judge_database}[arguments.what]
-        sys.stdout.write(json.dumps({**worker(arguments.folder), "peak": _peak()}))
+        sys.stdout.write(json.dumps(worker(arguments.folder)))
         return
     printed = Printed("work", "measured", "bar")
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +148,7 @@ def _judge_integrity(folder: Path) -> dict[str, Any]:
     judge(IntegrityCheck().evaluate(CheckContext(snapshot=snapshot, copy=copy, thresholds={}, seed=0))[:1])  # imports
     started = time.perf_counter()
     outcomes = judge(IntegrityCheck().evaluate(context))
-    seconds = time.perf_counter() - started
+    seconds, peak = time.perf_counter() - started, _peak()
     with open_views(context) as views:
         suite = suite_for(table, rows)["expectations"]
         compiled = [
@@ -158,7 +158,7 @@ def _judge_integrity(folder: Path) -> dict[str, Any]:
         views.row(f'SELECT {", ".join(each.expression for each in compiled)} FROM "copy"."flights"')
         query = time.perf_counter() - started
     assert all(outcome.passed for outcome in outcomes)
-    return {"seconds": seconds, "query": query, "checks": len(outcomes), "columns": len(schema.names)}
+    return {"seconds": seconds, "query": query, "checks": len(outcomes), "columns": len(schema.names), "peak": peak}
 
 
 def _judge_database(folder: Path) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _judge_database(folder: Path) -> dict[str, Any]:
         ref = ArtifactRef(kind=ArtifactKind.REPORT, id=failure.report_id)
     seconds = time.perf_counter() - started
     document = json.loads((read_report(store, ref).html.parent / REPORT_JSON).read_text(encoding="utf-8"))
-    return {"seconds": seconds, "outcomes": document["outcomes"]}
+    return {"seconds": seconds, "outcomes": document["outcomes"], "peak": _peak()}
 
 
 def _told(found: dict[str, Any]) -> list[dict[str, Any]]:

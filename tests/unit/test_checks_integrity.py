@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -66,6 +68,39 @@ def test_a_clean_copy_passes(tmp_path):
 )
 def test_a_planted_violation_is_found_by_its_own_expectation(tmp_path, plant, check, subject, value):
     assert failures(check_context(tmp_path, plant)) == {(f"integrity.{check}", subject): value}
+
+
+_LONG_TABLE = """
+import resource, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot, SyntheticCopy, TableData
+from synth_ops.checks.integrity import IntegrityCheck
+from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.ports import CheckContext
+
+file, rows = Path(sys.argv[1]), 6_000_000
+with pq.ParquetWriter(file, pa.schema([("id", pa.int64())])) as writer:
+    for start in range(0, rows - 1, 1_000_000):
+        writer.write_table(pa.table({"id": pa.array(range(start, start + 1_000_000))}))
+    writer.write_table(pa.table({"id": pa.array([7], pa.int64())}))
+table = Table(name="t", path=("t",), columns=(Column(name="id", type="BIGINT", nullable=False),), primary_key=("id",))
+data, ref = {"t": TableData(rows=rows + 1, files=(file,))}, ArtifactRef(kind=ArtifactKind.COPY, id="0" * 20)
+metadata = Metadata(tables=(table,))
+copy = SyntheticCopy(ref=ref, model=ref, snapshot=ref, metadata=metadata, tables=data, seed=0, scale=1.0)
+snapshot = Snapshot(ref=ref, metadata=metadata, tables=data)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = IntegrityCheck().evaluate(CheckContext(snapshot=snapshot, copy=copy, thresholds={}, seed=0))
+(key,) = (each.value for each in found if each.check == "integrity.primary_key")
+print(int(key), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_the_keys_of_a_long_table_need_no_more_memory_than_those_of_a_short_one(tmp_path):
+    command = [sys.executable, "-c", _LONG_TABLE, str(tmp_path / "long.parquet")]
+    duplicates, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert int(duplicates) == 1
+    assert int(mebibytes) < 250  # 6 million keys in one hash table are more
 
 
 def test_a_missing_table_fails_closed(tmp_path):
