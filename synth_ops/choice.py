@@ -47,22 +47,25 @@ def ladder(recipe: Recipe) -> tuple[Choice, ...]:
 
 def _choice(recipe: Recipe, name: str, settings: Mapping[str, Any]) -> Choice:
     budget = recipe.fit.model_dump(exclude_none=True)
-    whole = {**budget, **settings}
-    single = getattr(open_generator(name, whole), "single_table", False)
+    single = getattr(open_generator(name, {**budget, **settings}), "single_table", False)
     frame = _FRAME if single else name
     named = {table: each.generator_named for table, each in recipe.tables.items()}
+    if not single and not any(named.values()):
+        return Choice(name=name, settings={**budget, **settings})
+    minutes = {"minutes": budget.pop("max_minutes")} if "max_minutes" in budget else {}
     tables = {table: _for_table(frame, budget, *each) for table, each in named.items() if each}
     if single:
-        return Choice(name=COMPOSED, settings={"frame": frame, "everywhere": {name: whole}, "tables": tables})
-    if not tables:
-        return Choice(name=name, settings=whole)
+        everywhere = {name: {**budget, **settings}}
+        return Choice(name=COMPOSED, settings={"frame": frame, "everywhere": everywhere, "tables": tables, **minutes})
     if not getattr(open_generator(name, settings), "frame", False):
         raise RecipeError(
             f"generator {name!r} makes whole databases by itself: no other one can make the columns of "
             f"{', '.join(tables)}",
             f"put `generator: {_FRAME}` at the top of the recipe, or no `generator` under `tables`",
         )
-    return Choice(name=COMPOSED, settings={"frame": frame, "frame_settings": dict(settings), "tables": tables})
+    return Choice(
+        name=COMPOSED, settings={"frame": frame, "frame_settings": dict(settings), "tables": tables, **minutes}
+    )
 
 
 def _for_table(

@@ -131,10 +131,10 @@ class Generator(Protocol):
 
 @runtime_checkable
 class ChoosyGenerator(Generator, Protocol):
-    """A generator that can't learn every schema, and says so before it tries."""
+    """A generator that can't learn every database, and says so before it tries."""
 
-    def problems(self, metadata: Metadata) -> Sequence[str]:
-        """What of the metadata is too much for it, a line each; nothing where it can learn it."""
+    def problems(self, snapshot: Snapshot) -> Sequence[str]:
+        """What of a snapshot is too much for it, a line each, in names and counts; nothing where it can learn it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -265,7 +265,8 @@ class FitRecipe(_Section):
 
     max_minutes: float | None = Field(default=None, gt=0)
     """How long a generator may learn, and how long it may draw a copy: those that learn in epochs stop in time, and
-    keep what they have; others are ended."""
+    keep the best that they had; others are ended. The generators of single tables share it, by the size of their
+    tables."""
     max_memory_gb: float | None = Field(default=None, gt=0)
     """How much memory it may hold, in GiB."""
 

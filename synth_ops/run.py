@@ -488,7 +488,7 @@ def table_makers(recipe: Recipe, snapshot: Snapshot) -> list[tuple[str, Mapping[
     found = []
     for each in ladder(recipe):
         generator = _generator(each.name, each.settings)
-        if isinstance(generator, ChoosyGenerator) and (problems := generator.problems(snapshot.metadata)):
+        if isinstance(generator, ChoosyGenerator) and (problems := generator.problems(snapshot)):
             raise RecipeError("; ".join(problems), "name another `generator`: relational_trees takes any schema")
         found.append((each.label, generator.makers(snapshot) if isinstance(generator, ComposedGenerator) else {}))
     return found

@@ -23,7 +23,7 @@ from synth_ops.artifact_io import tables_from_json, tables_to_json
 from synth_ops.artifacts import ArtifactRef, Snapshot
 from synth_ops.errors import SynthOpsError, unforeseen
 from synth_ops.metadata import Metadata
-from synth_ops.ports import Progress
+from synth_ops.ports import ChoosyGenerator, Progress
 from synth_ops.registry import PluginKind, load
 from synth_ops.worker.confine import first_to_go, write_only_below
 from synth_ops.worker.traits import make, traits_of
@@ -64,14 +64,21 @@ def _about(generator: Any, _: Mapping[str, Any], __: Callable[[Progress], None])
     return dataclasses.asdict(traits_of(generator))
 
 
+def _problems(generator: Any, order: Mapping[str, Any], _: Callable[[Progress], None]) -> list[str]:
+    return [*generator.problems(_snapshot(order))] if isinstance(generator, ChoosyGenerator) else []
+
+
 def _fit(generator: Any, order: Mapping[str, Any], progress: Callable[[Progress], None]) -> dict[str, Any]:
-    snapshot = Snapshot(
+    generator.fit(_snapshot(order), Path(order["folder"]), progress=progress)
+    return {}
+
+
+def _snapshot(order: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(
         ref=ArtifactRef.from_json(order["snapshot"]),
         metadata=Metadata.from_json(order["metadata"]),
         tables=tables_from_json(Path("/"), order["tables"]),
     )
-    generator.fit(snapshot, Path(order["folder"]), progress=progress)
-    return {}
 
 
 def _sample(generator: Any, order: Mapping[str, Any], progress: Callable[[Progress], None]) -> dict[str, Any]:
@@ -80,7 +87,7 @@ def _sample(generator: Any, order: Mapping[str, Any], progress: Callable[[Progre
     return tables_to_json(folder, fitted.sample(folder, seed=order["seed"], scale=order["scale"], progress=progress))
 
 
-_CALLS = {"about": _about, "fit": _fit, "sample": _sample}
+_CALLS = {"about": _about, "problems": _problems, "fit": _fit, "sample": _sample}
 
 
 def _answer(answers: IO[str], document: object) -> None:

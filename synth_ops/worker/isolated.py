@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from synth_ops.fingerprint import file_digest
 from synth_ops.metadata import Metadata
 from synth_ops.ports import ChoosyGenerator, Generator, Progress, ProgressListener
 from synth_ops.registry import PluginKind, load
-from synth_ops.worker.process import Limits, WorkerProcess
+from synth_ops.worker.process import Limits, WorkerProcess, worker_for
 from synth_ops.worker.traits import Traits, make, traits_of
 
 INTERPRETER, OWN_PROCESS, MINUTES, MEMORY = "interpreter", "own_process", "max_minutes", "max_memory_gb"
@@ -44,6 +46,8 @@ def open_generator(name: str, settings: Mapping[str, Any]) -> Generator:
 
 class Isolated:
     """A generator whose every call is carried out by a worker, which stays for the next one as long as this object.
+
+    Others that need the same interpreter share it.
 
     A model that it loads is one that this process vouches for (`pickles`), if it is a pickle.
 
@@ -74,14 +78,7 @@ class Isolated:
             FitError: It can't be done, takes too long or too much, or the worker died.
         """
         with self._area(FitError) as (worker, area):
-            order = {
-                "call": "fit",
-                "snapshot": snapshot.ref.to_json(),
-                "metadata": snapshot.metadata.to_json(),
-                "tables": tables_to_json(Path("/"), snapshot.tables),
-                "folder": str(area),
-            }
-            self._ask(worker, order, progress, FitError)
+            self._ask(worker, {"call": "fit", **_told_of(snapshot), "folder": str(area)}, progress, FitError)
             _move(area, folder, FitError)
         pickles.vouch(file_digest(file) for file in folder.rglob("*") if file.is_file())
 
@@ -115,9 +112,28 @@ class Isolated:
             )
         return made
 
-    def problems(self, metadata: Metadata) -> Sequence[str]:
-        """What of the metadata is too much for it; known beforehand where it has no interpreter of its own."""
-        return self._here.problems(metadata) if isinstance(self._here, ChoosyGenerator) else ()
+    def problems(self, snapshot: Snapshot) -> Sequence[str]:
+        """What of a snapshot is too much for it; asked of its own interpreter, where it has one.
+
+        Raises:
+            FitError: It can't be asked.
+        """
+        if self._here is None:
+            told: list[str] = self._ask(self._running(), {"call": "problems", **_told_of(snapshot)}, _ignore, FitError)
+            return told
+        return self._here.problems(snapshot) if isinstance(self._here, ChoosyGenerator) else ()
+
+    def within(self, *, share: float, minutes: float) -> Isolated:
+        """The same generator with less time, as one of several that share a budget.
+
+        Args:
+            share: For how many minutes it learns, if it can end when it wants to.
+            minutes: After how many it is ended.
+        """
+        other, own = copy.copy(self), self._limits.minutes or minutes
+        other._budget = {**self._budget, MINUTES: min(share, own)}  # noqa: SLF001  of its own class
+        other._limits = replace(self._limits, minutes=min(minutes, own))  # noqa: SLF001  of its own class
+        return other
 
     def _made_here(self) -> Generator:
         """The generator in this process: to know what it takes, and for nothing else."""
@@ -129,8 +145,7 @@ class Isolated:
         return Traits(**self._ask(self._running(), {"call": "about"}, _ignore, RecipeError))
 
     def _running(self) -> WorkerProcess:
-        if self._worker is None or not self._worker.alive:
-            self._worker = WorkerProcess(self._interpreter or sys.executable)
+        self._worker = worker_for(self._interpreter or sys.executable)
         return self._worker
 
     @contextmanager
@@ -174,6 +189,14 @@ def _positive(name: str, key: str, settings: Mapping[str, Any]) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         raise RecipeError(f"generator {name!r}: {key} is not a number above 0")
     return float(value)
+
+
+def _told_of(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "snapshot": snapshot.ref.to_json(),
+        "metadata": snapshot.metadata.to_json(),
+        "tables": tables_to_json(Path("/"), snapshot.tables),
+    }
 
 
 def _move(area: Path, folder: Path, failure: type[SynthOpsError]) -> set[Path]:

@@ -149,6 +149,25 @@ class WorkerProcess:
         )
 
 
+def worker_for(interpreter: str) -> WorkerProcess:
+    """The worker of an interpreter, which all generators share that this thread uses in the same environment.
+
+    So a package that takes seconds to import is imported once for all tables. It ends when nobody holds it any more.
+
+    Raises:
+        RecipeError: As in `WorkerProcess`.
+    """
+    environment = tuple(sorted(scrubbed(os.environ, Path()).items()))
+    key = (interpreter, os.getpid(), threading.get_ident(), environment)  # a pipe has one reader
+    worker = _running.get(key)
+    if worker is None or not worker.alive:
+        worker = _running[key] = WorkerProcess(interpreter)
+    return worker
+
+
+_running: weakref.WeakValueDictionary[tuple[object, ...], WorkerProcess] = weakref.WeakValueDictionary()
+
+
 def _start(interpreter: str, area: Path) -> subprocess.Popen[str]:
     command = [interpreter, "-P", "-m", _MODULE, str(area)]
     try:

@@ -292,11 +292,11 @@ def test_hma_keeps_keys_and_what_children_have_of_their_parents(tmp_path):
     assert asked(copy, question)[0] > 0.5
 
 
-def test_hma_says_beforehand_what_it_does_not_take():
-    problems = HMA().problems(SHOP().metadata)
+def test_hma_says_beforehand_what_it_does_not_take(tmp_path):
+    problems = HMA().problems(SHOP().snapshot(tmp_path / "shop"))
     assert any("at most 5 tables, and there are 7" in problem for problem in problems)
     assert any("in a circle" in problem for problem in problems)
-    assert HMA().problems(parents_and_children().metadata) == []
+    assert HMA().problems(parents_and_children().snapshot(tmp_path / "two")) == []
 
 
 def test_a_plan_names_the_licence_and_refuses_what_can_not_be(tmp_path):

@@ -38,6 +38,12 @@ class ARGN:
         self._training = Training(epochs=whole("argn", "epochs", epochs), minutes=max_minutes)
         self._cuda = cuda
 
+    def problems(self, snapshot: Snapshot) -> list[str]:
+        """Why it can't learn a snapshot: several tables, or keys that would repeat."""
+        from synth_ops.generators.coded_table.problems import single_problems
+
+        return single_problems(snapshot.metadata)
+
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn the one table of a snapshot.
 

@@ -1,13 +1,17 @@
-"""What SDV's models can't do, known from the metadata alone: a clear refusal is better than a wrong copy."""
+"""What models from elsewhere can't do, known before they learn: a clear refusal is better than a wrong copy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from synth_ops.errors import FitError
 from synth_ops.metadata import Kind, Metadata, Table, generation_order
 
-_INSTEAD = "use `generator: relational_trees`, or `sdv.gaussian_copula`, whose keys and references are made for it"
+INSTEAD = "use `generator: relational_trees`, or `sdv.gaussian_copula`, which take any number of categories and rows"
+_DIMENSIONS_OF_A_NUMBER = 11
+_BYTES_OF_A_CELL = 8 + 4 + 4
+"""The one-hot table in double and single precision, and its batches on the way."""
+_GIB = 2**30
 _MOST_TABLES, _LONGEST_CHAIN = 5, 2
 _PROVIDED = (Kind.ID, Kind.PII)
 
@@ -19,7 +23,7 @@ def refuse(problems: Sequence[str]) -> None:
         FitError: With all of them.
     """
     if problems:
-        raise FitError("; ".join(problems), _INSTEAD)
+        raise FitError("; ".join(problems), INSTEAD)
 
 
 def single_problems(metadata: Metadata) -> list[str]:
@@ -29,6 +33,28 @@ def single_problems(metadata: Metadata) -> list[str]:
     table = metadata.tables[0]
     found = [f"table {table.name!r} refers to {key.parent!r}" for key in table.foreign_keys]
     return [*found, *_keys_that_repeat(table)]
+
+
+def width_problems(
+    table: str, rows: int, categories: Mapping[str, int], numbers: int, *, allowed_gb: float
+) -> list[str]:
+    """Why a network can't hold a table: it sees a column of its own for every category, and eleven for a number.
+
+    Args:
+        categories: How many there are, by column.
+        numbers: How many columns are numbers.
+    """
+    width = sum(categories.values()) + _DIMENSIONS_OF_A_NUMBER * numbers
+    wanted = rows * width * _BYTES_OF_A_CELL / _GIB
+    if wanted <= allowed_gb:
+        return []
+    widest = max(categories, key=lambda name: categories[name], default="")
+    most = f", {categories[widest]} of them for {widest!r}" if widest else ""
+    seen = f"{rows} rows by {width} columns{most} (raise `max_memory_gb`, or read fewer rows)"
+    told = (
+        f"table {table!r} would take about {wanted:.1f} GiB as a network sees it, and may take {allowed_gb:g}: {seen}"
+    )
+    return [told]
 
 
 def hma_problems(metadata: Metadata) -> list[str]:

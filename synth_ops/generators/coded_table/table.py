@@ -76,6 +76,24 @@ class TableModel:
         )
 
 
+def categories_of(snapshot: Snapshot) -> tuple[dict[str, int], int]:
+    """How many labels each text column of the one table of a snapshot would have; and how many columns are numbers."""
+    (table,), (data,) = snapshot.metadata.tables, snapshot.tables.values()
+    (made,) = structure(snapshot.metadata, {table.name: data.rows}, {table.name: pq.read_schema(data.files[0])})
+    with connect() as connection:
+        register(connection, snapshot.tables, SOURCE)
+        subjects = find_subjects(connection, snapshot.metadata, table.name)
+    found, numbers = {}, 0
+    for column in made.learned:
+        values = pa.concat_tables([pq.read_table(file, columns=[column.name]) for file in data.files]).column(0)
+        codec = fit_codec(values, column.kind, subjects, threshold(table.name, column.name))
+        if isinstance(codec, CategoryCodec):
+            found[column.name] = codec.size
+        elif isinstance(codec, NumberCodec):
+            numbers += 1
+    return found, numbers
+
+
 def learn_tables(snapshot: Snapshot) -> dict[str, tuple[TableModel, Seen]]:
     """Code every column of every table, but for those that a foreign key fills, and that follow from others.
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from synth_ops.artifacts import Snapshot
 from synth_ops.errors import RecipeError
+from synth_ops.generators.composition.budget import Budget
 from synth_ops.metadata import Metadata, did_you_mean
-from synth_ops.ports import Generator, Progress, ProgressListener
-from synth_ops.worker import open_generator
+from synth_ops.ports import ChoosyGenerator, Generator, Progress, ProgressListener
+from synth_ops.worker import Isolated, open_generator
 
 if TYPE_CHECKING:
     from synth_ops.generators.relational_trees import FittedTrees
@@ -35,6 +36,8 @@ class Composed:
             settings; None for the frame.
         tables: Which generator makes the columns of a table, by its name, in the same form.
         fewest_rows: With fewer a model of its own learns nothing: such tables are the frame's, unless they are named.
+        minutes: How long all may learn, together; each of the others gets a share of what the frame leaves, by the
+            size of its table, and nobody is ended before all of it is used up. None for any time.
 
     Raises:
         UnknownPluginError: There is no generator of such a name.
@@ -49,17 +52,18 @@ class Composed:
         everywhere: Mapping[str, Mapping[str, Any]] | None = None,
         tables: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         fewest_rows: int = 100,
+        minutes: float | None = None,
     ) -> None:
         self._frame_name, self._frame = frame, open_generator(frame, dict(frame_settings or {}))
         if not getattr(self._frame, "frame", False):
             raise RecipeError(
                 f"generator {frame!r} can't be a frame for others", "use relational_trees, in this process"
             )
-        self._fewest_rows = fewest_rows
+        self._fewest_rows, self._minutes = fewest_rows, minutes
         self._everywhere = _one(everywhere) if everywhere else None
         self._tables = {table: _one(named) for table, named in (tables or {}).items()}
         named = {*self._tables.values(), *([self._everywhere] if self._everywhere else [])}
-        self._guests: dict[_Named, Generator] = {each: _built(each) for each in named if each != (frame, "{}")}
+        self._guests = {each: _built(each, minutes) for each in named if each != (frame, "{}")}
         versions = {frame: self._frame.version} | {name: guest.version for (name, _), guest in self._guests.items()}
         self.version = ", ".join(["1", *(f"{name} {version}" for name, version in sorted(versions.items()))])
 
@@ -71,6 +75,18 @@ class Composed:
                 such table is told.
         """
         return {name: maker[0] if maker else self._frame_name for name, maker in self._choose(snapshot).items()}
+
+    def problems(self, snapshot: Snapshot) -> list[str]:
+        """What the generators of single tables can't learn there."""
+        from synth_ops.generators.composition.guest import as_planned
+
+        made_by = {name: maker for name, maker in self._choose(snapshot).items() if maker}
+        return [
+            problem
+            for name, maker in made_by.items()
+            if isinstance(guest := self._guests[maker], ChoosyGenerator)
+            for problem in guest.problems(as_planned(snapshot, name))
+        ]
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn the frame from the snapshot, and each guest from its own table as the frame's codecs show it."""
@@ -97,6 +113,7 @@ class Composed:
         from synth_ops.ports import RefittingGenerator
         from synth_ops.scratch import scratch_folder
 
+        budget = Budget(self._minutes) if self._minutes else None
         chosen = {name: maker for name, maker in self._choose(snapshot).items() if maker}
         parts, told = 1 + len(chosen), _part(progress, 0, 1 + len(chosen))
         (folder / _FRAME).mkdir()
@@ -105,21 +122,23 @@ class Composed:
         else:
             self._frame.fit(snapshot, folder / _FRAME, progress=told)
         models, document = load(folder / _FRAME), {}
-        for number, (name, maker) in enumerate(chosen.items(), start=1):
-            table = snapshot.metadata.table(name)
-            columns = guest_columns(table, models[name])
-            if not columns:
-                continue  # too few subjects share anything in it
-            place = folder / _GUESTS / str(number)
+        columns = {name: guest_columns(snapshot.metadata.table(name), models[name]) for name in chosen}
+        columns = {name: free for name, free in columns.items() if free}  # in others too few subjects share anything
+        if budget:
+            budget.deal({name: len(free) * snapshot.tables[name].rows for name, free in columns.items()})
+        for number, name in enumerate(columns, start=1):
+            place, guest = folder / _GUESTS / str(number), self._guests[chosen[name]]
             place.mkdir(parents=True)
+            learner = budget.within(guest, name) if budget and isinstance(guest, Isolated) else guest
             with scratch_folder(folder) as scratch:
-                training = training_snapshot(snapshot, table, columns, models[name], scratch)
-                self._guests[maker].fit(training, place, progress=_part(progress, number, parts, name))
+                table = snapshot.metadata.table(name)
+                training = training_snapshot(snapshot, table, columns[name], models[name], scratch)
+                learner.fit(training, place, progress=_part(progress, number, parts, name))
             document[name] = {
-                "generator": maker[0],
-                "settings": maker[1],
+                "generator": chosen[name][0],
+                "settings": chosen[name][1],
                 "folder": str(number),
-                "columns": list(columns),
+                "columns": list(columns[name]),
                 "rows": snapshot.tables[name].rows,
             }
         (folder / _DOCUMENT).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
@@ -167,8 +186,10 @@ def _one(named: Mapping[str, Mapping[str, Any]]) -> _Named:
     return name, json.dumps(settings, sort_keys=True)
 
 
-def _built(named: _Named) -> Generator:
-    return open_generator(named[0], json.loads(named[1]))
+def _built(named: _Named, minutes: float | None) -> Generator:
+    """A generator; in a process of its own, which can be ended, where there is a budget."""
+    settings = json.loads(named[1])
+    return open_generator(named[0], {**({"max_minutes": minutes} if minutes else {}), **settings})
 
 
 def _part(progress: ProgressListener, number: int, parts: int, table: str = "") -> ProgressListener:

@@ -20,7 +20,7 @@ from synth_ops.generators.relational_trees.drawing.values import chunked, decode
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.names import COLUMN, column_name
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.relational_trees.structure import Maker, TableStructure
+from synth_ops.generators.relational_trees.structure import Maker, TableStructure, structure
 from synth_ops.metadata import Kind, Metadata, Table
 from synth_ops.ports import FittedGenerator, Generator, Progress
 
@@ -30,7 +30,22 @@ _BATCH_ROWS = 131_072
 
 def may_have_guest(structure: TableStructure) -> bool:
     """Whether a table has a column that a guest could make, as far as is known before anything is learned."""
-    return any(column.kind is not Kind.ID for column in structure.learned if _is_free(structure.table, column.name))
+    return bool(_planned_columns(structure))
+
+
+def _planned_columns(structure: TableStructure) -> tuple[str, ...]:
+    """The columns that a guest may get; fewer, where it turns out that others decide them."""
+    free = (column for column in structure.learned if _is_free(structure.table, column.name))
+    return tuple(column.name for column in free if column.kind is not Kind.ID)
+
+
+def as_planned(snapshot: Snapshot, table: str) -> Snapshot:
+    """A table alone with the columns that its guest may get, as far as is known before anything is learned."""
+    rows = {name: data.rows for name, data in snapshot.tables.items()}
+    schemas = {name: pq.read_schema(data.files[0]) for name, data in snapshot.tables.items()}
+    (own,) = (each for each in structure(snapshot.metadata, rows, schemas) if each.table.name == table)
+    alone = _alone(snapshot.metadata, table, _planned_columns(own))
+    return dataclasses.replace(snapshot, metadata=alone, tables={table: snapshot.tables[table]}, warnings=())
 
 
 def guest_columns(table: Table, model: TableModel) -> tuple[str, ...]:

@@ -33,6 +33,12 @@ class SingleTable:
     def __init__(self, parameters: Mapping[str, Any], training: Training | None = None) -> None:
         self._parameters, self._training = dict(parameters), training
 
+    def problems(self, snapshot: Snapshot) -> list[str]:
+        """Why it can't learn a snapshot: several tables, or more categories than memory holds."""
+        from synth_ops.generators.sdv.single import problems
+
+        return problems(self._training, snapshot)
+
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn the one table of a snapshot.
 
@@ -179,11 +185,11 @@ class HMA:
     own_process: ClassVar[bool] = True
     licence: ClassVar[str] = SingleTable.licence
 
-    def problems(self, metadata: Metadata) -> list[str]:
+    def problems(self, snapshot: Snapshot) -> list[str]:
         """What of a schema it can't learn, known before it tries."""
         from synth_ops.generators.coded_table.problems import hma_problems
 
-        return hma_problems(metadata)
+        return hma_problems(snapshot.metadata)
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
         """Learn a small schema.

@@ -14,9 +14,9 @@ from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError, SynthOpsError
 from synth_ops.generators.coded_table.columns import Seen
-from synth_ops.generators.coded_table.problems import refuse, single_problems
+from synth_ops.generators.coded_table.problems import refuse, single_problems, width_problems
 from synth_ops.generators.coded_table.settings import Training
-from synth_ops.generators.coded_table.table import TableModel, draw_table, learn_tables
+from synth_ops.generators.coded_table.table import TableModel, categories_of, draw_table, learn_tables
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
 from synth_ops.generators.sdv.training import diverged, fix_chance, watched
@@ -28,12 +28,19 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.pkl"
 _DEFAULT_MEMORY_GB = 4.0
-_DIMENSIONS_OF_A_NUMBER = 11
-_BYTES_OF_A_CELL = 8 + 4 + 4
-"""The one-hot table in double and single precision, and its batches on the way."""
-_GIB = 2**30
 _UNIT = 1_000
 """Ticks of one fit."""
+
+
+def problems(training: Training | None, snapshot: Snapshot) -> list[str]:
+    """Why the one table of a snapshot can't be learned, as far as counting its categories tells."""
+    found = single_problems(snapshot.metadata)
+    if found or training is None:
+        return found
+    (table,), (data,) = snapshot.metadata.tables, snapshot.tables.values()
+    categories, numbers = categories_of(snapshot)
+    allowed = training.memory_gb or _DEFAULT_MEMORY_GB
+    return width_problems(table.name, data.rows, categories, numbers, allowed_gb=allowed)
 
 
 def fit(
@@ -64,7 +71,9 @@ def fit(
     if not model.rows or not len(frame.columns):
         return  # nothing that varies and may be learned
     if training:
-        _refuse_too_wide(table, frame, seen, training)
+        categories = {_named(table, name): int(frame[name].nunique()) for name in seen.labels}
+        allowed = training.memory_gb or _DEFAULT_MEMORY_GB
+        refuse(width_problems(table.name, len(frame), categories, len(seen.numbers), allowed_gb=allowed))
     tell("model", _UNIT // 10)
     made = _made(synthesizer, parameters, training, seen)
 
@@ -167,20 +176,9 @@ def _major(package: Any) -> int:
     return int(package.__version__.partition(".")[0])
 
 
-def _refuse_too_wide(table: Table, frame: pd.DataFrame, seen: Seen, training: Training) -> None:
-    """A network sees a column of its own for every category: say what that takes before it is tried."""
-    categories = {name: int(frame[name].nunique()) for name in seen.labels}
-    width = sum(categories.values()) + _DIMENSIONS_OF_A_NUMBER * len(seen.numbers)
-    wanted = len(frame) * width * _BYTES_OF_A_CELL / _GIB
-    allowed = training.memory_gb or _DEFAULT_MEMORY_GB
-    if wanted > allowed:
-        widest = max(categories, key=lambda name: categories[name]) if categories else ""
-        column = table.columns[int(widest.partition("_")[2])].name if widest else ""
-        raise FitError(
-            f"table {table.name!r} would take about {wanted:.1f} GiB as a network sees it, and may take {allowed:g}: "
-            f"{len(frame)} rows by {width} columns, {categories.get(widest, 0)} of them for {column!r}",
-            "raise `max_memory_gb`, use `sdv.gaussian_copula` or `relational_trees` for this table, or read fewer rows",
-        )
+def _named(table: Table, label: str) -> str:
+    """The column that a label is of."""
+    return table.columns[int(label.partition("_")[2])].name
 
 
 @contextlib.contextmanager
