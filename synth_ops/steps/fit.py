@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from synth_ops import __version__
 from synth_ops.artifact_io import MODEL_FOLDER, read_model, read_snapshot
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.fingerprint import fingerprint
+from synth_ops.learning_curve import learning_curves
 from synth_ops.ports import ComposedGenerator, Generator, ProgressListener, RefittingGenerator
 from synth_ops.store import Store
 
@@ -50,7 +52,13 @@ def fit(
         else:
             generator.fit(read, place, progress=progress)
         makers = dict(generator.makers(read)) if isinstance(generator, ComposedGenerator) else {}
-        body = {"snapshot": snapshot.to_json(), **made_by, "makers": makers, "package_version": __version__}
+        body = {
+            "snapshot": snapshot.to_json(),
+            **made_by,
+            "makers": makers,
+            "package_version": __version__,
+            "learning": [asdict(curve) for curve in learning_curves(place)],
+        }
         store.write(ref, body, folder)
     return ref, False
 

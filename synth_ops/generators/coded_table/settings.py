@@ -12,6 +12,7 @@ from synth_ops.errors import RecipeError
 from synth_ops.metadata import did_you_mean
 
 _SHARE = 0.9
+_STEPS, _SMALLEST_BATCH, _LARGEST_BATCH = 20, 50, 500
 _DISTRIBUTIONS = ("beta", "gamma", "norm", "truncnorm", "uniform")
 
 
@@ -59,13 +60,30 @@ def positive(name: str, key: str, value: Any) -> float:
     return float(value)
 
 
-def batches(name: str, batch_size: Any, pac: Any) -> dict[str, int]:
+def fitting_batch(rows: int, pac: int = 1) -> int:
+    """How many rows a step is to take, where nobody says so: few enough for a small table to have some steps an epoch.
+
+    Args:
+        pac: What it must be a multiple of; it is even, too.
+
+    >>> fitting_batch(1_000), fitting_batch(100_000), fitting_batch(3, pac=30)
+    (50, 500, 60)
+    """
+    unit = math.lcm(2, pac)
+    wanted = min(max(rows // _STEPS, _SMALLEST_BATCH), _LARGEST_BATCH)
+    return max(wanted // unit, math.ceil(_SMALLEST_BATCH / unit)) * unit
+
+
+def batches(name: str, batch_size: Any, pac: Any) -> dict[str, int | None]:
     """The size of a batch, and into how many rows packs divide it (Lin et al., PacGAN, 2018).
 
     Raises:
         RecipeError: They don't divide.
     """
-    size, packed = whole(name, "batch_size", batch_size, least=2), whole(name, "pac", pac)
+    packed = whole(name, "pac", pac)
+    if batch_size is None:
+        return {"batch_size": None, "pac": packed}
+    size = whole(name, "batch_size", batch_size, least=2)
     if size % 2 or size % packed:
         raise RecipeError(
             f"generator {name!r}: a batch_size of {size} is odd, or no multiple of the pac, {packed}",

@@ -77,10 +77,11 @@ class CTGAN(SingleTable):
 
     Args:
         epochs: Passes over the table, at most.
-        max_minutes: Training ends after the last epoch that fits in.
+        max_minutes: Training ends after the last epoch that fits in; its best state is kept, in any case.
         max_memory_gb: It is refused where it would need more.
         cuda: Whether a GPU is used, if torch sees one.
-        batch_size, pac, discriminator_steps: Rows a step; rows judged at once; steps of the judge for one of the maker.
+        batch_size: Rows a step; when left out, 500, and fewer in small tables, so that an epoch is of 20 steps.
+        pac, discriminator_steps: Rows judged at once; steps of the judge for one of the maker.
         embedding_dim, generator_dim, discriminator_dim: Widths of noise and layers.
         generator_lr, discriminator_lr: Learning rates.
 
@@ -98,7 +99,7 @@ class CTGAN(SingleTable):
         max_minutes: float | None = None,
         max_memory_gb: float | None = None,
         cuda: bool = True,
-        batch_size: int = 500,
+        batch_size: int | None = None,
         pac: int = 10,
         discriminator_steps: int = 1,
         embedding_dim: int = 128,
@@ -137,10 +138,10 @@ class TVAE(SingleTable):
 
     Args:
         epochs: Passes over the table, at most.
-        max_minutes: Training ends after the last epoch that fits in.
+        max_minutes: Training ends after the last epoch that fits in; its best state is kept, in any case.
         max_memory_gb: It is refused where it would need more.
         cuda: Whether a GPU is used, if torch sees one.
-        batch_size: Rows a step.
+        batch_size: Rows a step; when left out, 500, and fewer in small tables, so that an epoch is of 20 steps.
         embedding_dim, compress_dims, decompress_dims: Widths of the code and of the layers to and from it.
         l2scale, loss_factor: Of the penalty on weights, and of the loss of reconstruction.
 
@@ -157,7 +158,7 @@ class TVAE(SingleTable):
         max_minutes: float | None = None,
         max_memory_gb: float | None = None,
         cuda: bool = True,
-        batch_size: int = 500,
+        batch_size: int | None = None,
         embedding_dim: int = 128,
         compress_dims: Sequence[int] = (128, 128),
         decompress_dims: Sequence[int] = (128, 128),
@@ -166,7 +167,7 @@ class TVAE(SingleTable):
     ) -> None:
         name = "sdv.tvae"
         parameters = {
-            "batch_size": whole(name, "batch_size", batch_size, least=2),
+            "batch_size": None if batch_size is None else whole(name, "batch_size", batch_size, least=2),
             "embedding_dim": whole(name, "embedding_dim", embedding_dim),
             "compress_dims": widths(name, "compress_dims", compress_dims),
             "decompress_dims": widths(name, "decompress_dims", decompress_dims),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError, SynthOpsError
 from synth_ops.generators.coded_table.columns import Seen
 from synth_ops.generators.coded_table.problems import refuse, single_problems, width_problems
-from synth_ops.generators.coded_table.settings import Training
+from synth_ops.generators.coded_table.settings import Training, fitting_batch
 from synth_ops.generators.coded_table.table import TableModel, categories_of, draw_table, learn_tables
 from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.sdv.checkpoint import Best
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
-from synth_ops.generators.sdv.training import diverged, fix_chance, watched
+from synth_ops.generators.sdv.training import History, diverged, fix_chance, watched
 from synth_ops.metadata import Metadata, Table
 from synth_ops.ports import Progress, ProgressListener
 
@@ -75,30 +76,45 @@ def fit(
         allowed = training.memory_gb or _DEFAULT_MEMORY_GB
         refuse(width_problems(table.name, len(frame), categories, len(seen.numbers), allowed_gb=allowed))
     tell("model", _UNIT // 10)
-    made = _made(synthesizer, parameters, training, seen)
+    made = _made(synthesizer, parameters, training, seen, len(frame))
+    with quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
+        if training:
+            _train(made, frame, training, deadline, tell).save(folder, table.name)
+        else:
+            made.fit(_given(frame))
+        forget_rows(made)
+        pickles.dump(made, folder / MODEL_FILE)
+
+
+def _train(
+    made: Any, frame: pd.DataFrame, training: Training, deadline: float, tell: Callable[[str, int], None]
+) -> History:
+    """Let a network learn in epochs until the deadline, and go back to its best state."""
+    processed = made.preprocess(_given(frame))
+    best = Best(made, processed[TABLE] if isinstance(processed, dict) else processed)
+    history = History(planned=training.epochs)
 
     def losses() -> dict[str, float]:
         last = made._model.loss_values.iloc[-1]  # noqa: SLF001  get_loss_values() speaks only when all is over
-        return {str(name): float(value) for name, value in last.items() if "Loss" in str(name)}
-
-    epoch = 0
+        return {str(name).lower(): float(value) for name, value in last.items() if "Loss" in str(name)}
 
     def told(done: int, total: int, last: Mapping[str, float]) -> None:
-        nonlocal epoch
-        epoch = done
-        shown = ", ".join(f"{name.lower()} {value:.3g}" for name, value in last.items())
+        history.note(done, last)
+        best.look(done)
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in last.items())
         tell(f"epoch {done} of {total}, {shown}", _UNIT // 10 + (_UNIT * 9 // 10) * done // total)
 
-    with quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
-        try:
-            with watched(losses, told, deadline=deadline):
-                made.fit(_given(frame))
-        except ValueError as error:
-            if training and "nan" in str(error).lower():  # what a network makes is no number any more
-                raise diverged("network", epoch + 1) from None
-            raise
-        forget_rows(made)
-        pickles.dump(made, folder / MODEL_FILE)
+    try:
+        with watched(losses, told, deadline=deadline):
+            made.fit_processed_data(processed)
+    except ValueError as error:
+        if "nan" in str(error).lower():  # what a network makes is no number any more
+            raise diverged("network", history.epochs + 1) from None
+        raise
+    best.look(history.epochs, last=True)
+    best.restore()
+    history.kept, history.lines["distance"] = best.epoch, list(best.distances.items())
+    return history
 
 
 class FittedTable:
@@ -150,7 +166,7 @@ def forget_rows(synthesizer: Any) -> None:
         sampler._rid_by_cat_cols = []  # noqa: SLF001  used by training alone
 
 
-def _made(synthesizer: str, parameters: Mapping[str, Any], training: Training | None, seen: Seen) -> Any:
+def _made(synthesizer: str, parameters: Mapping[str, Any], training: Training | None, seen: Seen, rows: int) -> Any:
     """An unfitted synthesizer, of SDV 1 or 2."""
     import sdv
     import sdv.single_table
@@ -160,6 +176,7 @@ def _made(synthesizer: str, parameters: Mapping[str, Any], training: Training | 
         given["enable_gpu"] = given.pop("cuda")
     if training:
         given["epochs"] = training.epochs
+        given["batch_size"] = given["batch_size"] or fitting_batch(rows, given.get("pac", 1))
     with quietly(FitError, f"SDV's {synthesizer} does not take these columns"):
         made = getattr(sdv.single_table, synthesizer)
         return made(sdv_metadata({TABLE: seen}), enforce_min_max_values=True, enforce_rounding=False, **given)

@@ -7,16 +7,44 @@ import importlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from synth_ops.errors import FitError
+from synth_ops.learning_curve import LearningCurve
 
 _LOOPS = ("ctgan.synthesizers.ctgan", "ctgan.synthesizers.tvae", "deepecho.models.par")
 """The modules whose training loops go through their own `tqdm`."""
 
 Told = Callable[[int, int, dict[str, float]], None]
-"""Called after an epoch: how many are done, of how many, and the last losses by name."""
+"""Called after an epoch, as part of the time that it takes: how many are done, of how many, and the last losses."""
+
+
+class History:
+    """What was noted of a training.
+
+    Attributes:
+        epochs: How many were done.
+        planned: How many there might have been.
+        kept: After which one the state was that is kept.
+        lines: What was measured: epoch and value, by name.
+    """
+
+    def __init__(self, planned: int) -> None:
+        self.planned, self.epochs, self.kept = planned, 0, 0
+        self.lines: dict[str, list[tuple[int, float]]] = {}
+
+    def note(self, epoch: int, measured: Mapping[str, float]) -> None:
+        """Add what was measured after an epoch."""
+        self.epochs = epoch
+        for name, value in measured.items():
+            self.lines.setdefault(name, []).append((epoch, value))
+
+    def save(self, folder: Path, table: str) -> None:
+        """Leave it beside the model, for reports."""
+        curve = LearningCurve(table=table, epochs=self.epochs, planned=self.planned, kept=self.kept, lines=self.lines)
+        curve.save(folder)
 
 
 @contextlib.contextmanager
@@ -39,12 +67,12 @@ def watched(losses: Callable[[], dict[str, float]], told: Told, *, deadline: flo
             if done and began + longest > deadline:
                 return
             yield number
-            longest = max(longest, time.monotonic() - began)
             last = losses()
             broken = sorted(name for name, value in last.items() if not math.isfinite(value))
             if broken:
                 raise diverged(broken[0].lower(), done + 1)
             told(done + 1, len(numbers), last)
+            longest = max(longest, time.monotonic() - began)
 
     with contextlib.ExitStack() as stack:
         for name in _LOOPS:
