@@ -163,7 +163,7 @@ class TableRecipe(_Section):
     """Rows of the target that survive every refresh, such as the login of the integration tests; for database
     servers."""
     keep: bool = False
-    """Leave the target's table as it is; for PostgreSQL. The copy's own rows of it are not published."""
+    """Leave the target's table as it is; for database servers. The copy's own rows of it are not published."""
     copied: bool = Field(default=False, alias="copy")
     """Copy the rows as they are, real values and all: for reference tables, such as countries, that hold no persons."""
     subject: bool | None = None
@@ -336,9 +336,9 @@ class PublishRecipe(_Section):
     keep_generations: int = Field(default=3, ge=1)
     """How many generations stay for `rollback`, the live one included."""
     mode: Mode = Mode.REPLACE
-    """`replace`, or `append`: the target's rows stay, and the copy's get keys after theirs; for PostgreSQL."""
+    """`replace`, or `append`: the target's rows stay, and the copy's get keys after theirs; for database servers."""
     deny: tuple[str, ...] = ()
-    """Patterns such as `*prod*` of hosts and databases that must never be a target; for PostgreSQL."""
+    """Patterns such as `*prod*` of hosts and databases that must never be a target; for database servers."""
     on_mismatch: Mismatch = Mismatch.FAIL
     """What to do about a live table that differs from the copy's: `fail`, `source` or `target`; for database
     servers, where migrations may have made the tables."""
@@ -346,9 +346,9 @@ class PublishRecipe(_Section):
     """What to do about views and foreign keys elsewhere, and materialized views, that need the live tables: `refuse` or
     `recreate`."""
     lock_timeout_ms: int = Field(default=500, ge=1, le=900)
-    """The longest that one attempt to swap may hold up readers, in milliseconds; for PostgreSQL."""
+    """The longest that one attempt to swap may hold up readers, in milliseconds; for database servers."""
     swap_deadline_s: float = Field(default=120, gt=0)
-    """How long a swap is tried again while others hold locks, in seconds; for PostgreSQL."""
+    """How long a swap is tried again while others hold locks, in seconds; for database servers."""
 
 
 class Recipe(_Section):

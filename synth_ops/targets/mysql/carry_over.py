@@ -1,17 +1,20 @@
-"""What the target's users gave its live tables: indexes go with the rows, what else is lost is told."""
+"""What the target's users gave its live tables: it comes along as far as the new rows allow; what is lost is told."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 
 from synth_ops import sql
-from synth_ops.metadata import Table
 from synth_ops.mysql_server import Connection, rows
 from synth_ops.targets.mysql.declarations import attempt
+from synth_ops.targets.mysql.dependents import references
+from synth_ops.targets.mysql.history import is_home
 
 logger = logging.getLogger(__name__)
 
+_WORDS = {"CHECK": "CHECK", "UNIQUE KEY": "unique key"}
 _QUOTED = r'"(?:[^"]|"")*"'
 _PART = re.compile(
     rf"  (?:(?P<column>{_QUOTED}) .*|(?P<kind>(?:UNIQUE |FULLTEXT |SPATIAL )?KEY) (?P<key>{_QUOTED}) (?P<rest>.*?)"
@@ -19,19 +22,32 @@ _PART = re.compile(
 )
 
 
-def carry_over(connection: Connection, table: Table, home: str) -> None:
-    """Make the live table's indexes for the new one, and list what else only the live one has."""
-    live, new = _parts(connection, table.name), _parts(connection, home)
+def carry_over(connection: Connection, table: str, home: str, homes: Mapping[str, str]) -> None:
+    """Make the live table's keys, indexes and CHECKs for the new one, and list what else only the live one has.
+
+    Args:
+        home: What the new table is called now.
+        homes: The same of all new tables, by their names.
+    """
+    live, new = _parts(connection, table), _parts(connection, home)
     own = {what: name for what, name in live.items() if what not in new}
-    indexes = {
-        f"the live table's index {name}": f"ADD {kind} {sql.quote(name)} {rest}"
+    changes = {
+        f"the live table's {_WORDS.get(kind, 'index')} {name}": f"ADD {kind} {sql.quote(name)} {rest}"
+        if kind.endswith("KEY")
+        else f"ADD CONSTRAINT {sql.quote(name)} CHECK {rest}"
         for (kind, rest), name in own.items()
-        if kind.endswith("KEY") and not kind.startswith("UNIQUE")
+        if kind != "COLUMN"
     }
-    attempt(connection, table, home, indexes)
-    lost = [f"{kind.lower()} {name}" for (kind, _), name in own.items() if not kind.endswith("KEY") or "UNIQUE" in kind]
+    known = [each for each in references(connection) if each.is_here]
+    there = {(each.columns, each.parent) for each in known if each.table == home}
+    for each in known:
+        parent = homes.get(each.parent, each.parent)
+        if each.table == table and not is_home(each.parent) and (each.columns, parent) not in there:
+            changes[f"the live table's foreign key {each.name}"] = each.add_sql(parent)
+    attempt(connection, table, home, changes)
+    lost = [name for (kind, _), name in own.items() if kind == "COLUMN"]
     if lost:
-        logger.warning("table %s: only the live table has these, which go with it: %s", table.name, ", ".join(lost))
+        logger.warning("table %s: only the live table has these columns, which go with it: %s", table, ", ".join(lost))
 
 
 def _parts(connection: Connection, table: str) -> dict[tuple[str, str], str]:

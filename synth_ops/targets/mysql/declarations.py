@@ -57,7 +57,7 @@ def create(connection: Connection, metadata: Metadata, table: Table, name: str, 
             for column in table.columns
             if column.default
         }
-        attempt(connection, table, name, changes | _generated(table))
+        attempt(connection, table.name, name, changes | _generated(table))
     elif table.generated:
         _list_undeclared(table, "generated columns", [each.name for each in table.generated])
     return native
@@ -83,26 +83,34 @@ def add_keys(connection: Connection, table: Table, name: str, *, native: bool) -
             f"{sql.quote(index.name)} {index.definition}"
             for index in table.indexes
         }
-        attempt(connection, table, name, changes)
+        attempt(connection, table.name, name, changes)
     elif table.indexes:
         _list_undeclared(table, "indexes", [index.name for index in table.indexes])
 
 
 def add_foreign_keys(connection: Connection, metadata: Metadata, table: Table, homes: Mapping[str, str]) -> None:
-    """Foreign keys, which the server proves."""
-    for key in enforceable_foreign_keys(metadata, table):
+    """Foreign keys, which the server proves.
+
+    Args:
+        homes: What the new tables are called now; a parent that is none of them stays as it is.
+    """
+    for key in enforceable_foreign_keys(metadata, metadata.table(table.name)):
+        if not set(key.columns) <= set(table.column_names):
+            continue
         clauses = key.clauses if metadata.dialect == DIALECT else ""
+        parent = sql.quote(homes.get(key.parent, key.parent))
         rows(
             connection,
             f"ALTER TABLE {sql.quote(homes[table.name])} ADD FOREIGN KEY ({sql.columns_sql(key.columns)}) "
-            f"REFERENCES {sql.quote(homes[key.parent])} ({sql.columns_sql(key.parent_columns)}) {clauses}",
+            f"REFERENCES {parent} ({sql.columns_sql(key.parent_columns)}) {clauses}",
         )
 
 
-def attempt(connection: Connection, table: Table, name: str, changes: Mapping[str, str]) -> None:
+def attempt(connection: Connection, table: str, name: str, changes: Mapping[str, str]) -> None:
     """Declare what the rows can do without, all at once or else one by one; what MySQL refuses is told.
 
     Args:
+        table: What it is called when it is live.
         changes: What follows ALTER TABLE, by what it is for.
     """
     if not changes:
@@ -114,7 +122,7 @@ def attempt(connection: Connection, table: Table, name: str, changes: Mapping[st
             raise
         if len(changes) == 1:
             (what,) = changes
-            logger.warning("table %s: %s is not declared in the target (error %s)", table.name, what, code_of(error))
+            logger.warning("table %s: %s is not declared in the target (error %s)", table, what, code_of(error))
         else:
             for what, change in changes.items():
                 attempt(connection, table, name, {what: change})
@@ -196,7 +204,7 @@ def _add_checks(connection: Connection, table: Table, name: str, *, native: bool
             changes[f"{what}, number {len(changes) + 1}"] = f"ADD CHECK ({expression}\n)"
     if changes and is_mariadb(connection):  # which would copy the table to look again
         rows(connection, "SET SESSION check_constraint_checks = 0")
-    attempt(connection, table, name, changes)
+    attempt(connection, table.name, name, changes)
     if changes and is_mariadb(connection):
         rows(connection, "SET SESSION check_constraint_checks = 1")
 

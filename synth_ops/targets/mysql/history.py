@@ -26,7 +26,7 @@ _TABLES = (
     name varchar(190) NOT NULL, identity varchar(500) NOT NULL, marked_at datetime NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS synth_ops_generation (
     number int PRIMARY KEY, copy varchar(190) NOT NULL, published_at varchar(40) NOT NULL, previous int NOT NULL,
-    tables longtext NOT NULL, homes longtext NOT NULL, swap bigint NOT NULL)""",
+    tables longtext NOT NULL, homes longtext NOT NULL, rules varchar(64) NOT NULL, swap bigint NOT NULL)""",
 )
 
 
@@ -36,11 +36,13 @@ class Stored:
 
     Attributes:
         homes: The name that each of its tables has while another generation is live.
+        rules: Fingerprint of the rules that it was published by; empty for one that was found there.
         swap: The number of the swap that made it live first.
     """
 
     published: Published
     homes: Mapping[str, str]
+    rules: str
     swap: int
 
 
@@ -70,6 +72,11 @@ def pointer(swap: int, number: int) -> str:
     return f"{PREFIX}live_{swap}_{number}"
 
 
+def is_home(name: str) -> bool:
+    """Whether a table is one that is not live, by its name."""
+    return bool(_HOME.fullmatch(name))
+
+
 def create(connection: Connection) -> None:
     """Make the tables of the history, where there are none yet."""
     for statement in _TABLES:
@@ -93,19 +100,19 @@ def read(connection: Connection, label: str) -> History:
     if len(found) != 1:
         raise PublishRefusedError(f"{label}: the history of publications is damaged", "mark the target again")
     swap, live = int(found[0][1]), int(found[0][2])
-    columns = "number, copy, published_at, previous, tables, homes, swap"
+    columns = "number, copy, published_at, previous, tables, homes, rules, swap"
     stored = [
-        Stored(published=Published.from_row(row[:5]), homes=json.loads(row[5]), swap=row[6])
+        Stored(published=Published.from_row(row[:5]), homes=json.loads(row[5]), rules=row[6], swap=row[7])
         for row in rows(connection, f"SELECT {columns} FROM synth_ops_generation")
     ]
     published = {each.published.number: each for each in stored if each.swap <= swap}
     return History(swap=swap, live=published.get(live), generations=published, highest=max([0, live, *published]))
 
 
-def insert(connection: Connection, stored: Stored) -> None:
-    """Write a generation down: it counts once its swap was made."""
-    values = (*stored.published.to_row(), json.dumps(dict(stored.homes)), stored.swap)
-    rows(connection, "INSERT INTO synth_ops_generation VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
+def write(connection: Connection, stored: Stored) -> None:
+    """Write a generation down, or anew: it counts once its swap was made."""
+    values = (*stored.published.to_row(), json.dumps(dict(stored.homes)), stored.rules, stored.swap)
+    rows(connection, f"REPLACE INTO synth_ops_generation VALUES ({', '.join(['%s'] * len(values))})", values)
 
 
 def forget(connection: Connection, stored: Stored) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -17,22 +18,32 @@ from synth_ops.targets.mysql.connection import literal, not_unique
 from synth_ops.targets.mysql.types import read_sql, value_sql
 
 
-def load(connection: Connection, table: Table, name: str, data: TableData, scratch: Path, *, native: bool) -> None:
+def load(
+    connection: Connection,
+    table: Table,
+    name: str,
+    data: TableData,
+    scratch: Path,
+    *,
+    native: bool,
+    shifts: Mapping[str, int],
+) -> None:
     """Load rows through a CSV file beside us.
 
     Args:
         native: Whether the columns have the source's own types.
+        shifts: How much is added to a column's values.
 
     Raises:
         PublishError: The server took fewer rows, or changed some.
     """
-    if not data.files:
+    if not data.files or not table.columns:
         return
     file = scratch / "rows.csv"
     read = {column.name: read_sql(column, f"@v{place}", native=native) for place, column in enumerate(table.columns)}
     read = {column: expression for column, expression in read.items() if expression}
     counts = ", ".join(["count(*)", *(f"count({sql.quote(column)})" for column in read)])
-    sent = _write(table, data, file, counts)
+    sent = _write(table, data, file, counts, shifts)
     targets = ", ".join(
         f"@v{place}" if column in read else sql.quote(column) for place, column in enumerate(table.column_names)
     )
@@ -56,9 +67,10 @@ def load(connection: Connection, table: Table, name: str, data: TableData, scrat
         )
 
 
-def _write(table: Table, data: TableData, file: Path, counts: str) -> tuple[int, ...]:
+def _write(table: Table, data: TableData, file: Path, counts: str, shifts: Mapping[str, int]) -> tuple[int, ...]:
     """Write the rows as CSV, and count them."""
-    selected = ", ".join(f"{value_sql(column)} AS {sql.quote(column.name)}" for column in table.columns)
+    values = ((column.name, value_sql(column, shifts.get(column.name, 0))) for column in table.columns)
+    selected = ", ".join(f"{value} AS {sql.quote(name)}" for name, value in values)
     options = f"FORMAT csv, HEADER false, NULLSTR 'NULL', FORCE_QUOTE ({sql.columns_sql(table.column_names)})"
     source = rows_sql(table, data)
     try:

@@ -34,8 +34,28 @@ _GEOMETRY = (
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
     "geomcollection",
 )  # fmt: skip
+_FAMILIES = {
+    **dict.fromkeys(("boolean", "tinyint", "smallint", "mediumint", "int", "bigint", "year"), "number"),
+    **dict.fromkeys(("decimal", "numeric", "float", "double", "real"), "number"),
+    **dict.fromkeys(("date", "datetime", "timestamp"), "time"),
+    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "bytes"),
+    **dict.fromkeys(_GEOMETRY, "geometry"),
+    "bit": "bits",
+    "time": "time of day",
+}
+"""Types between which values pass; any other type is read from text."""
 _NUMBERS = ("bit", "year")
 """What takes the text '1' or '0' for something other than the number."""
+
+
+def family(type_name: str) -> str:
+    """What a type's values are, roughly; empty for those that are read from text.
+
+    >>> family("bigint(20) unsigned"), family("datetime(6)"), family("varchar(9)")
+    ('number', 'time', '')
+    """
+    word = re.match(r"\w*", type_name.lower())
+    return _FAMILIES.get(word[0] if word else "", "")
 
 
 def declared(column: Column, *, in_key: bool, native: bool) -> str:
@@ -58,8 +78,14 @@ def declared(column: Column, *, in_key: bool, native: bool) -> str:
     return _DECLARED.get(kind, f"varchar({_KEY_LENGTH})" if in_key else "longtext")
 
 
-def value_sql(column: Column) -> str:
-    """A DuckDB expression for a value as MySQL reads it from text; what it has no number for becomes NULL."""
+def value_sql(column: Column, shift: int = 0) -> str:
+    """A DuckDB expression for a value as MySQL reads it from text; what it has no number for becomes NULL.
+
+    Args:
+        shift: How much is added to it; 0 for anything but a number.
+    """
+    if shift:
+        return f"CAST({sql.quote(column.name)} AS BIGINT) + {shift}"
     name, kind = sql.quote(column.name), column.type.strip().upper()
     texts = {
         "BOOLEAN": f"CAST({name} AS TINYINT)",

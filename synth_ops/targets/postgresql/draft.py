@@ -10,6 +10,7 @@ from synth_ops.errors import PublishRefusedError
 from synth_ops.metadata import Table
 from synth_ops.ports import PublishRules
 from synth_ops.recipe import Mismatch
+from synth_ops.targets import drift
 from synth_ops.targets.postgresql import dependents, guard, schema
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place, place_of
@@ -146,7 +147,7 @@ def _plans(
             plan = replace(plan, columns=tuple(column for column in table.columns if column.name in fillable))
             if found and rules.on_mismatch is Mismatch.SOURCE:
                 plan = replace(plan, model=None, columns=table.columns)
-            elif found and (rules.on_mismatch is Mismatch.FAIL or schema.impossible(table, columns)):
+            elif found and (rules.on_mismatch is Mismatch.FAIL or drift.impossible(table, columns)):
                 problems += [f"table {table.name!r}: {difference}" for difference in found]
         plans.append(plan)
     if problems:

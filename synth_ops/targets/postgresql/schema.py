@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from synth_ops import sql
 from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.targets import drift
+from synth_ops.targets.drift import LiveColumn
 from synth_ops.targets.postgresql import declarations
 from synth_ops.targets.postgresql.connection import Connection
 from synth_ops.targets.postgresql.definitions import Place, place_sql, relocate
@@ -62,22 +64,6 @@ WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass A
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveColumn:
-    """One column of a live table.
-
-    Attributes:
-        type: PostgreSQL's name of its type, without a length.
-        generated: Whether the server computes it.
-        needed: Whether a row can't do without a value for it.
-    """
-
-    name: str
-    type: str
-    generated: bool
-    needed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One table of the generation to come.
 
@@ -106,27 +92,15 @@ class Plan:
 def live_columns(connection: Connection, model: int) -> list[LiveColumn]:
     """The columns of a live table, in order."""
     rows = connection.execute(_LIVE_COLUMNS, (model,)).fetchall()
-    return [LiveColumn(name=name, type=kind, generated=generated, needed=need) for name, kind, generated, need in rows]
+    return [
+        LiveColumn(name=name, type=kind, family=family(kind), generated=generated, needed=need)
+        for name, kind, generated, need in rows
+    ]
 
 
 def mismatches(table: Table, live: Sequence[LiveColumn]) -> Iterator[str]:
     """How a live table differs from the copy's, in names and types."""
-    there = {column.name: column for column in live}
-    for column in table.columns:
-        if column.name not in there:
-            yield f"the target lacks column {column.name!r}"
-            continue
-        wanted, found = family(declared(column.type)), family(there[column.name].type)
-        if wanted != found and wanted and found:
-            yield f"column {column.name!r} is {there[column.name].type} in the target, {column.type} in the copy"
-    for each in live:
-        if each.name not in table.column_names and each.needed and not each.generated:
-            yield f"the target's column {each.name!r}, which needs a value, is not in the copy"
-
-
-def impossible(table: Table, live: Sequence[LiveColumn]) -> bool:
-    """Whether the live table needs values that the copy does not have."""
-    return any(each.needed and not each.generated and each.name not in table.column_names for each in live)
+    return drift.mismatches(table, live, lambda column: family(declared(column.type)))
 
 
 def create(connection: Connection, metadata: Metadata, plan: Plan) -> None:
