@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,27 +27,63 @@ _SHOWN_PROBLEMS = 3
 
 
 def judge(evidence: Sequence[Evidence]) -> list[Outcome]:
-    """Judge every number by its limits, all in one validation of a one-row batch.
+    """Judge every number by its limits, all in one validation of a batch with a row a number.
 
     Fails closed: what is not a finite number does not pass, nor does what has no limit, unless it is only to be shown.
 
     Returns:
         One outcome for each piece of evidence, in the same order.
     """
-    if not evidence:
-        return []
-    names = _column_names(evidence)
-    frame = _one_row(names, evidence)
-    expectations = _expectations(names, evidence)
-    passed = set()
-    if expectations:
-        for result in _validate(frame, expectations, {"result_format": "BOOLEAN_ONLY"}):
-            if result.success is True:
-                passed.add(result.expectation_config.kwargs["column"])
+    passed = {place for place, each in enumerate(evidence) if _has_limit(each) and math.isfinite(each.value)}
+    limits = {(severity, side) for place in passed for severity, side, _ in _limits(evidence[place])}
+    if limits:
+        passed -= _beyond(evidence, passed, sorted(limits))
     return [
-        Outcome(evidence=each, passed=name in passed or (each.severity is Severity.INFO and math.isfinite(each.value)))
-        for name, each in zip(names, evidence, strict=True)
+        Outcome(evidence=each, passed=place in passed or (each.severity is Severity.INFO and math.isfinite(each.value)))
+        for place, each in enumerate(evidence)
     ]
+
+
+def _limits(evidence: Evidence) -> Iterator[tuple[str, str, float]]:
+    """Severity, side and limit."""
+    for side, limit in (("minimum", evidence.minimum), ("maximum", evidence.maximum)):
+        if limit is not None:
+            yield evidence.severity.value, side, float(limit)
+
+
+def _beyond(evidence: Sequence[Evidence], judged: Collection[int], limits: Sequence[tuple[str, str]]) -> set[int]:
+    """The places of those numbers that are beyond a limit of theirs: an expectation a severity and side."""
+    import pandas as pd
+
+    rows = sorted(judged)
+    frame = pd.DataFrame({"value": [float(evidence[place].value) for place in rows]})
+    for severity, side in limits:
+        found = [dict((limit[:2], limit[2]) for limit in _limits(evidence[place])) for place in rows]
+        frame[f"{severity} {side}"] = pd.Series([each.get((severity, side)) for each in found], dtype="float64")
+    expectations = [
+        {
+            "type": "expect_column_pair_values_a_to_be_greater_than_b",
+            "kwargs": {
+                "column_A": f"{severity} {side}" if side == "maximum" else "value",
+                "column_B": "value" if side == "maximum" else f"{severity} {side}",
+                "or_equal": True,
+                "ignore_row_if": "either_value_is_missing",
+            },
+            "severity": severity,
+        }
+        for severity, side in limits
+    ]
+    beyond: set[int] = set()
+    results = _validate(frame, expectations, {"result_format": "COMPLETE"})
+    for severity, side in limits:
+        column = f"{severity} {side}"
+        (facts,) = [each.result for each in results if column in each.expectation_config.kwargs.values()]
+        unmet = facts.get("unexpected_index_list") or []
+        seen = facts.get("element_count", 0) - facts.get("missing_count", 0)
+        if seen != frame[column].count() or facts.get("unexpected_count") != len(unmet):
+            return set(rows)  # it could not be run, or did not see all: nothing passes
+        beyond |= {rows[place] for place in unmet}
+    return beyond
 
 
 def run_suite(
