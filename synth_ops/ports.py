@@ -206,6 +206,28 @@ class Audit:
     persons: bool = False
 
 
+PlanShapes = Callable[[Sequence[str]], Sequence[str]]
+"""From queries in PostgreSQL's dialect, over the metadata's names of tables, to how a server would run each: which
+tables it reads and joins in what way; empty where it can't."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedCopy:
+    """A copy as the target's server holds it, aside from what is live.
+
+    Attributes:
+        url: For SQLAlchemy. It holds the password, and is never shown.
+        tables: Schema and name of each table there, by its name in the copy.
+        shapes: The plans that the server makes over them.
+        discard: To be called where the copy will not be published; else `publish` goes on from what is loaded.
+    """
+
+    url: str = field(repr=False)
+    tables: Mapping[str, tuple[str, str]]
+    shapes: PlanShapes = field(repr=False)
+    discard: Callable[[], None] = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
     """What a check may look at.
@@ -222,6 +244,10 @@ class CheckContext:
         audit: For what needs subjects that the model did not see; None where it is not asked for, or could not be
             made.
         no_audit: Why it could not be made; empty where it was not asked for.
+        stage: Loads the copy into the target, aside, and says where it stands; once, however often it is called. It
+            raises a `SynthOpsError` where that can't be. None where the target is none that could, or the recipe does
+            not let it.
+        source_shapes: The plans that the source's own server makes; None where it makes none.
     """
 
     snapshot: Snapshot
@@ -232,6 +258,8 @@ class CheckContext:
     queries: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
     no_audit: str = ""
+    stage: Callable[[], StagedCopy] | None = None
+    source_shapes: PlanShapes | None = None
 
 
 class Check(Protocol):
@@ -373,6 +401,32 @@ class StagingTarget(Target, Protocol):
         Raises:
             PublishRefusedError: Another run has begun since.
             PublishError: The target does not take the rows.
+        """
+
+
+@runtime_checkable
+class ShowingTarget(Protocol):
+    """A target that lets the gate see a copy as its server will hold it."""
+
+    def show(
+        self, metadata: Metadata, tables: Mapping[str, TableData], *, copy_id: str, progress: ProgressListener
+    ) -> AbstractContextManager[StagedCopy]:
+        """Load a copy where no reader looks, as `publish` begins, and keep it while the context is open.
+
+        Raises:
+            PublishError: As `publish` does.
+        """
+
+
+@runtime_checkable
+class PlanningSource(Protocol):
+    """A source that says how it would run queries."""
+
+    def plan_shapes(self, metadata: Metadata, queries: Sequence[str]) -> Sequence[str]:
+        """Plan queries without running them; see `PlanShapes`.
+
+        Raises:
+            SourceError: The source can't be asked.
         """
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -97,6 +98,19 @@ def conninfo(location: Location, **options: str) -> str:
     url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", location.url)
     written = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
     return make_conninfo("", **{**_DEFAULTS, **written, **options, **_ALWAYS})
+
+
+def sqlalchemy_url(location: Location, schemas: Iterable[str]) -> str:
+    """The same for SQLAlchemy, with psycopg; it holds the password.
+
+    Args:
+        schemas: Where tables are looked for whose schema is not named.
+    """
+    known = conninfo_to_dict(conninfo(location))
+    path = ",".join('"' + schema.replace('"', '""') + '"' for schema in schemas)
+    escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+    options = f"{known.get('options') or ''} -c search_path={escaped}".strip()
+    return f"postgresql+psycopg://?{urlencode({**known, 'options': options})}"
 
 
 def connect(location: Location, **options: str) -> psycopg.Connection[tuple[Any, ...]]:

@@ -296,6 +296,10 @@ class GateRecipe(_Section):
     alert_at: float = Field(default=0.2, gt=0)
     """Point out a measure that came nearer to its limit since the last good night by more than this share of what the
     limit allows."""
+    stage: bool = True
+    """Whether the copy may be loaded into a PostgreSQL target before the verdict, where nobody looks: there your own
+    suites run, and queries are planned as the source's server plans them. A copy that passes is published from there;
+    of one that fails nothing stays."""
     labels: bool = False
     """Whether the report names the texts that at least five people share (`shipped`, `returned`); else it numbers them
     by frequency, as reports go further than databases do."""

@@ -32,9 +32,11 @@ from synth_ops.ports import (
     Capability,
     ChoosyGenerator,
     ComposedGenerator,
+    PlanningSource,
     Progress,
     ProgressListener,
     ShardedGenerator,
+    ShowingTarget,
     StagingTarget,
     Target,
     Threshold,
@@ -711,6 +713,8 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
 
     checks = {name: load(PluginKind.CHECK, name)() for name in names(PluginKind.CHECK)}
     suites, edited = split_off_limits(load_suites([recipe.folder / path for path in recipe.gate.suites]))
+    target, source = open_target(recipe), open_source(recipe)
+    shown = target if recipe.gate.stage and isinstance(target, ShowingTarget) else None
     return Gate(
         checks=checks,
         judge=judge,
@@ -723,6 +727,8 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
         labels=recipe.gate.labels,
         queries=load_queries([recipe.folder / path for path in recipe.gate.queries]),
         timeout_s=recipe.gate.check_timeout_s,
+        show=shown.show if shown else None,
+        source_shapes=source.plan_shapes if shown and isinstance(source, PlanningSource) else None,
     )
 
 

@@ -12,11 +12,13 @@ import math
 import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth_ops.artifacts import Evidence, Outcome, Severity
 from synth_ops.errors import RecipeError
+from synth_ops.sql import quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +60,7 @@ def _beyond(evidence: Sequence[Evidence], judged: Collection[int], limits: Seque
     rows = sorted(judged)
     frame = pd.DataFrame({"value": [float(evidence[place].value) for place in rows]})
     for severity, side in limits:
-        found = [dict((limit[:2], limit[2]) for limit in _limits(evidence[place])) for place in rows]
+        found = [{limit[:2]: limit[2] for limit in _limits(evidence[place])} for place in rows]
         frame[f"{severity} {side}"] = pd.Series([each.get((severity, side)) for each in found], dtype="float64")
     expectations = [
         {
@@ -86,14 +88,29 @@ def _beyond(evidence: Sequence[Evidence], judged: Collection[int], limits: Seque
     return beyond
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTable:
+    """A table on a server.
+
+    Attributes:
+        url: For SQLAlchemy; it holds the password.
+        place: Schema and name.
+        rows: How many it has.
+    """
+
+    url: str = field(repr=False)
+    place: tuple[str, str]
+    rows: int
+
+
 def run_suite(
-    expectations: Sequence[Mapping[str, Any]], rows: pd.DataFrame, *, table: str, detail: str
+    expectations: Sequence[Mapping[str, Any]], rows: pd.DataFrame | ServerTable, *, table: str, detail: str
 ) -> list[Evidence]:
     """Run expectations of a user's suite on a table's rows.
 
     Args:
         expectations: As in a suite's JSON; checked before by `refuse_malformed`.
-        rows: The copy's rows, or a sample of them.
+        rows: The copy's rows, or a sample of them; or where they stand.
         table: The table's name.
         detail: What the rows are, for the report.
 
@@ -106,8 +123,9 @@ def run_suite(
     numbered = [{**each, "meta": {_INDEX: number}} for number, each in enumerate(expectations)]
     results = _validate(rows, numbered, {"result_format": "SUMMARY", "partial_unexpected_count": 0})
     by_index = {result.expectation_config.meta[_INDEX]: result for result in results}
+    n = rows.rows if isinstance(rows, ServerTable) else len(rows)
     return [
-        _suite_evidence(each, by_index.get(number), table=table, n=len(rows), detail=detail)
+        _suite_evidence(each, by_index.get(number), table=table, n=n, detail=detail)
         for number, each in enumerate(expectations)
     ]
 
@@ -203,17 +221,26 @@ def severity_of(expectation: Mapping[str, Any]) -> Severity:
 
 
 def _validate(
-    frame: pd.DataFrame, expectations: Sequence[Mapping[str, Any]], result_format: Mapping[str, Any]
+    rows: pd.DataFrame | ServerTable, expectations: Sequence[Mapping[str, Any]], result_format: Mapping[str, Any]
 ) -> Sequence[Any]:
-    with _quiet():
+    with _quiet(), contextlib.ExitStack() as stack:
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
         context = gx.get_context(mode="ephemeral")
         context.enable_analytics(False)
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": frame})
+        if isinstance(rows, ServerTable):
+            # in a URL `$` begins the name of a variable, and an unquoted name is folded
+            source = context.data_sources.add_sql("rows", connection_string=rows.url.replace("$", r"\$"))
+            stack.callback(lambda: source.get_engine().dispose())
+            schema, name = rows.place
+            table = source.add_table_asset("rows", table_name=quote(name), schema_name=schema)
+            batch = table.add_batch_definition_whole_table("rows").get_batch()
+            stack.callback(batch.data.execution_engine.close)
+        else:
+            frame = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+            batch = frame.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": rows})
         suite = gx.ExpectationSuite(name="suite", expectations=[dict(each) for each in expectations])
         results: Sequence[Any] = batch.validate(suite, result_format=dict(result_format)).results
         return results

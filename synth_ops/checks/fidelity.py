@@ -14,6 +14,7 @@ from synth_ops.checks.comparison import ComparedColumn, compare
 from synth_ops.checks.distances import Distance, histogram_distance, pair, rare_share, total_variation
 from synth_ops.checks.families import FAMILY_LIMITS, SIBLING_LIKENESS, sibling_likeness
 from synth_ops.checks.limits import judged
+from synth_ops.checks.plans import PLAN_LIMITS, PLAN_SHAPE, plan_shapes
 from synth_ops.checks.queries import QUERY_ERROR, QUERY_LIMITS, own_query_errors, query_errors
 from synth_ops.checks.rows import open_databases
 from synth_ops.checks.separation import SEPARATION, SEPARATION_LIMITS, separation
@@ -33,7 +34,7 @@ class FidelityCheck:
     """Compares distributions on up to 100,000 rows a table, drawn by the seed, with an allowance for sampling noise."""
 
     name = "fidelity"
-    version = "3"
+    version = "4"
     thresholds: Mapping[str, Threshold] = {
         _COLUMN: Threshold(warn=0.15, block=0.5),
         _MEAN_COLUMN: Threshold(block=0.20),
@@ -43,6 +44,7 @@ class FidelityCheck:
         **SEPARATION_LIMITS,
         **FAMILY_LIMITS,
         **QUERY_LIMITS,
+        **PLAN_LIMITS,
     }
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
@@ -60,6 +62,7 @@ class FidelityCheck:
             limits = {**self.thresholds, **context.thresholds}
             evidence.extend(measured(partial(query_errors, views, limits), check=QUERY_ERROR, subject="all queries"))
             evidence.extend(own_query_errors(views, limits))
+            evidence.extend(measured(partial(plan_shapes, views, limits), check=PLAN_SHAPE, subject="all queries"))
         evidence.extend(_on_rows(context, limits))
         return [replace(each, seed=context.seed) for each in evidence]
 

@@ -14,7 +14,7 @@ import duckdb
 from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity
 from synth_ops.checks.compile import Measure, compile_expectation
-from synth_ops.checks.engine import run_suite, severity_of, subject_of
+from synth_ops.checks.engine import ServerTable, run_suite, severity_of, subject_of
 from synth_ops.checks.limits import judged
 from synth_ops.checks.suites import (
     ROW_BAND,
@@ -29,6 +29,7 @@ from synth_ops.checks.suites import (
     table_of,
 )
 from synth_ops.checks.views import COPY, SOURCE, Views, failed, limit, measured, open_views, view_sql
+from synth_ops.errors import SynthOpsError
 from synth_ops.metadata import ForeignKey, Orphans, Table
 from synth_ops.ports import CheckContext, Threshold
 
@@ -90,11 +91,20 @@ class IntegrityCheck:
 
 
 def _run(views: Views, table: Table, suite: Suite) -> Iterator[Evidence]:
+    """Everything in DuckDB that can be; a user's own suite where the copy's server can be asked, there."""
+    place, missed = (None, "") if replaces_builtin(suite) else _staged(views, table)
+    expectations: Sequence[Mapping[str, Any]] = suite["expectations"]
+    if place:
+        found = _run_on_server(views, table, expectations, place)
+        yield from (each for each in found if math.isfinite(each.value))
+        # what is said in DuckDB's words, or for an alias of the batch, is run as it is where there is no server
+        pairs = zip(expectations, found, strict=True)
+        expectations = [each for each, evidence in pairs if not math.isfinite(evidence.value)]
+        missed = "the target's server could not run it"
     started = time.perf_counter()
     view, columns = view_sql(COPY, table.name), list(views.copy[table.name])
     compiled = [
-        (each, compile_expectation(each, table=table.name, view=view, columns=columns))
-        for each in suite["expectations"]
+        (each, compile_expectation(each, table=table.name, view=view, columns=columns)) for each in expectations
     ]
     measures = [measure for _, measure in compiled if measure]
     rows, values = _measure(views, view, measures)
@@ -109,9 +119,33 @@ def _run(views: Views, table: Table, suite: Suite) -> Iterator[Evidence]:
             maximum=measure.maximum,
             severity=measure.severity,
             seconds=seconds,
-            detail="could not be measured" if math.isnan(value) else "",
+            detail="could not be measured" if math.isnan(value) else missed,
         )
-    yield from _run_natively(views, table, [each for each, measure in compiled if not measure])
+    yield from _run_natively(views, table, [each for each, measure in compiled if not measure], missed)
+
+
+def _staged(views: Views, table: Table) -> tuple[ServerTable | None, str]:
+    """Where the copy's table stands in the target, aside; and why it does not, where it could have."""
+    context = views.context
+    if context.stage is None:
+        return None, ""
+    try:
+        staged = context.stage()
+    except SynthOpsError as error:
+        return None, f"not in the target, as it could not be loaded there: {error.message}"
+    if table.name not in staged.tables:
+        return None, "not in the target, whose own table stays"
+    rows = context.copy.tables[table.name].rows
+    return ServerTable(url=staged.url, place=staged.tables[table.name], rows=rows), ""
+
+
+def _run_on_server(
+    views: Views, table: Table, expectations: Sequence[Mapping[str, Any]], place: ServerTable
+) -> list[Evidence]:
+    started = time.perf_counter()
+    evidence = run_suite(expectations, place, table=table.name, detail="on the staged table, by the target's server")
+    seconds = (time.perf_counter() - started) / max(len(evidence), 1)
+    return [replace(each, seconds=seconds, seed=views.context.seed) for each in evidence]
 
 
 def _measure(views: Views, view: str, measures: Sequence[Measure]) -> tuple[int, list[float]]:
@@ -140,7 +174,7 @@ def _value(views: Views, view: str, expression: str) -> float:
         return math.nan
 
 
-def _run_natively(views: Views, table: Table, expectations: Sequence[Mapping[str, Any]]) -> list[Evidence]:
+def _run_natively(views: Views, table: Table, expectations: Sequence[Mapping[str, Any]], missed: str) -> list[Evidence]:
     if not expectations:
         return []
     started = time.perf_counter()
@@ -158,6 +192,7 @@ def _run_natively(views: Views, table: Table, expectations: Sequence[Mapping[str
         ]
     total = views.context.copy.tables[table.name].rows
     detail = "on all rows" if len(frame) >= total else f"on a sample of {len(frame)} of {total} rows"
+    detail = "; ".join(each for each in (detail, missed) if each)
     evidence = run_suite(expectations, frame, table=table.name, detail=detail)
     seconds = (time.perf_counter() - started) / len(evidence)
     return [replace(each, seconds=seconds, seed=views.context.seed) for each in evidence]

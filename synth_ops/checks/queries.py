@@ -33,7 +33,7 @@ _SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Path:
+class QueryPath:
     """A table, or a reference from one to another.
 
     Attributes:
@@ -90,12 +90,12 @@ def query_errors(views: Views, limits: Mapping[str, Threshold]) -> list[Evidence
     too: filters, joins with filters on either side, and the counts of the commonest groups of a join. Those of few rows
     are left out. Counts are compared per row of the table, so that a larger or smaller copy is not wrong.
     """
-    paths = [path for path in _paths(views) if path.columns]
+    paths = [path for path in query_paths(views) if path.columns]
     asked = paths
     if len(paths) > _MOST // _A_PATH:
         chance = random.Random(f"{views.context.seed}/paths")  # noqa: S311  no secret
         asked = [paths[place] for place in sorted(chance.sample(range(len(paths)), _MOST // _A_PATH))]
-    found: list[tuple[_Path, list[float], float]] = []
+    found: list[tuple[QueryPath, list[float], float]] = []
     for path in asked:
         started = time.perf_counter()
         errors = list(_errors(views, path))
@@ -163,25 +163,26 @@ def _labelled(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
         yield (path.relative_to(os.path.commonpath(alike)).as_posix() if len(alike) > 1 else file.name), file
 
 
-def _paths(views: Views) -> Iterator[_Path]:
+def query_paths(views: Views) -> Iterator[QueryPath]:
+    """Every table with rows enough, and every reference that it has."""
     for table in views.metadata.tables:
         if views.context.snapshot.tables[table.name].rows < _FEWEST_ROWS or table.name not in views.copy:
             continue
         own = [("c", table, column) for column in _asked(table)]
-        yield _Path(name=table.name, table=table, columns=own)
+        yield QueryPath(name=table.name, table=table, columns=own)
         for key in table.foreign_keys:
             if key.parent in views.copy:
                 parent = views.metadata.table(key.parent)
                 theirs = [("p", parent, column) for column in _asked(parent)]
                 columns = [*theirs, *own] if theirs else []
-                yield _Path(name=reference_name(table, key), table=table, key=key, columns=columns)
+                yield QueryPath(name=reference_name(table, key), table=table, key=key, columns=columns)
 
 
 def _asked(table: Table) -> list[Column]:
     return [column for column in learned_columns(table) if not is_nested(column)]
 
 
-def _errors(views: Views, path: _Path) -> Iterator[float]:
+def _errors(views: Views, path: QueryPath) -> Iterator[float]:
     """The q-errors of some queries over one path."""
     chance = random.Random(f"{views.context.seed}/{path.name}")  # noqa: S311  no secret
     tables = views.context.snapshot.tables, views.context.copy.tables
@@ -201,7 +202,7 @@ def _errors(views: Views, path: _Path) -> Iterator[float]:
                 break
 
 
-def _conditions(views: Views, path: _Path, chance: random.Random, count: int) -> list[str]:
+def _conditions(views: Views, path: QueryPath, chance: random.Random, count: int) -> list[str]:
     chosen = chance.sample(list(path.columns), min(count, len(path.columns)))
     if path.key:  # one of them about the parent
         chosen[0] = chance.choice([each for each in path.columns if each[0] == "p"])
@@ -220,14 +221,14 @@ def _condition(views: Views, alias: str, table: Table, column: Column, chance: r
         ends = views.row(query)[0]
         own = number.replace(sql.quote(column.name), f"{alias}.{sql.quote(column.name)}")
         return f"{own} BETWEEN {ends[0]!r} AND {ends[1]!r}" if ends else ""
-    values = [str(row[0]) for row in views.connection.execute(_common_values(views, table, column)).fetchall()]
+    values = [str(row[0]) for row in views.connection.execute(common_values(views, table, column)).fetchall()]
     if not values:
         return ""
     picked = chance.sample(values, chance.randint(1, max(len(values) // 3, 1)))
     return f"CAST({alias}.{sql.quote(column.name)} AS VARCHAR) IN ({', '.join(map(sql.literal, picked))})"
 
 
-def _common_values(views: Views, table: Table, column: Column) -> str:
+def common_values(views: Views, table: Table, column: Column) -> str:
     """A query for the commonest values that enough subjects share."""
     rows, subjects = subjects_of(views.metadata, table.name)
     text = f"CAST({sql.quote(column.name)} AS VARCHAR)"
@@ -238,14 +239,14 @@ def _common_values(views: Views, table: Table, column: Column) -> str:
     )
 
 
-def _group_errors(views: Views, path: _Path, chance: random.Random, scale: float) -> Iterator[float]:
+def _group_errors(views: Views, path: QueryPath, chance: random.Random, scale: float) -> Iterator[float]:
     """The median q-error of the counts of the commonest groups."""
     columns = [each for each in path.columns if not number_sql(each[2])]
     if not columns:
         return
     alias, table, column = chance.choice(columns)
     name = f"CAST({alias}.{sql.quote(column.name)} AS VARCHAR)"
-    common = _common_values(views, table, column)
+    common = common_values(views, table, column)
     real, copied = (
         dict(
             views.connection.execute(

@@ -52,6 +52,8 @@ _TITLES: Mapping[str, str] = {
     "fidelity.c2st_agg_auc": "how well one tells them by whole subjects",
     "fidelity.query_error": "error of row counts of queries",
     "fidelity.own_query_error": "error of row counts of your own queries",
+    "fidelity.plan_shape": "queries that the server plans as it does in production",
+    "fidelity.own_plan_shape": "your own query is planned as in production",
     "efficacy.score_ratio": "score after training on the copy, by that of training on real rows",
     "privacy.holdout_subjects": "subjects to compare with",
     "privacy.dcr_share": "rows nearer to subjects that were learned from than to others",

@@ -7,8 +7,9 @@ import math
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ from synth_ops.artifacts import (
     SyntheticCopy,
 )
 from synth_ops.choice import Choice
-from synth_ops.errors import ArtifactError, RecipeError, refuse_interruption
+from synth_ops.errors import ArtifactError, PublishError, RecipeError, SynthOpsError, refuse_interruption
 from synth_ops.fingerprint import fingerprint
-from synth_ops.ports import Check, CheckContext, GeneratorFactory, Progress, ProgressListener, Threshold
+from synth_ops.metadata import Metadata
+from synth_ops.ports import (
+    Check,
+    CheckContext,
+    GeneratorFactory,
+    Progress,
+    ProgressListener,
+    StagedCopy,
+    Threshold,
+)
 from synth_ops.recipe import Policy
 from synth_ops.steps.audit import audited
 from synth_ops.store import Store
@@ -51,6 +61,8 @@ class Gate:
         suites: The recipe's Great Expectations suites, by table.
         write_report: Writes the HTML report into a folder.
         generator: Makes a generator from its name and settings, to be audited.
+        show: Loads the copy into the target, aside; see `ports.ShowingTarget`. None where that can't or must not be.
+        source_shapes: How the source's own server plans queries, given the metadata, too; see `ports.PlanningSource`.
     """
 
     checks: Mapping[str, Check]
@@ -64,6 +76,8 @@ class Gate:
     labels: bool = False
     queries: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 3600.0
+    show: Callable[..., contextlib.AbstractContextManager[StagedCopy]] | None = None
+    source_shapes: Callable[[Metadata, Sequence[str]], Sequence[str]] | None = None
 
     def ref(self, copy: ArtifactRef) -> ArtifactRef:
         """The id that this gate's report on a copy has: other checks, limits or suites make another one."""
@@ -80,6 +94,8 @@ class Gate:
             self.reason,
             self.labels,
             dict(self.queries),
+            self.show is not None,
+            self.source_shapes is not None,
         )
         return ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(*inputs))
 
@@ -95,11 +111,14 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
         return read_report(store, ref), True
     copy = read_copy(store, copy_ref)
     snapshot = read_snapshot(store, copy.snapshot)
-    evidence = _measure(gate, snapshot, copy, store, progress)
-    progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
-    outcomes = gate.judge(evidence)
-    blocked = [o for o in outcomes if not o.passed and o.evidence.severity is Severity.CRITICAL]
-    verdict = "passed" if outcomes and not blocked else "failed"
+    with _Stage.of(gate, copy, progress) as stage:
+        evidence = _measure(gate, snapshot, copy, store, progress, stage)
+        progress(Progress(step="gate", item="judging", done=len(gate.checks), total=len(gate.checks) + 1))
+        outcomes = gate.judge(evidence)
+        blocked = [o for o in outcomes if not o.passed and o.evidence.severity is Severity.CRITICAL]
+        verdict = "passed" if outcomes and not blocked else "failed"
+        if verdict == "failed":
+            stage.discard()
     if any(not math.isfinite(o.evidence.value) for o in blocked):
         # not measured is not passed, but it says nothing of the copy either: the next run measures again
         ref = ArtifactRef(kind=ArtifactKind.REPORT, id=fingerprint(ref.id, secrets.token_hex(16)))
@@ -126,12 +145,58 @@ def gate(copy_ref: ArtifactRef, gate: Gate, *, store: Store, progress: ProgressL
     return read_report(store, ref), False
 
 
+class _Stage:
+    """The copy in the target, aside, once a check asks for it, for as long as the context is open.
+
+    What could not be loaded is not tried again. Where the copy fails, nothing of it stays.
+    """
+
+    def __init__(self, show: Callable[[], contextlib.AbstractContextManager[StagedCopy]] | None) -> None:
+        self._show, self._lock, self._open = show, threading.Lock(), contextlib.ExitStack()
+        self._found: StagedCopy | SynthOpsError | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, gate: Gate, copy: SyntheticCopy, progress: ProgressListener) -> Iterator[_Stage]:
+        """Nothing is loaded yet."""
+
+        def told(tick: Progress) -> None:
+            progress(replace(tick, step="gate", item=f"target: {tick.item}"))
+
+        show = gate.show and partial(gate.show, copy.metadata, copy.tables, copy_id=copy.ref.id, progress=told)
+        stage = cls(show)
+        with stage._open:
+            yield stage
+
+    @property
+    def opener(self) -> Callable[[], StagedCopy] | None:
+        """What checks may call; see `CheckContext.stage`."""
+        return self._opened if self._show else None
+
+    def discard(self) -> None:
+        """Leave nothing there when the context ends."""
+        if isinstance(self._found, StagedCopy):
+            self._found.discard()
+
+    def _opened(self) -> StagedCopy:
+        with self._lock:
+            if self._found is None and self._show:
+                try:
+                    self._found = self._open.enter_context(self._show())
+                except SynthOpsError as error:
+                    self._found = error
+        if isinstance(self._found, StagedCopy):
+            return self._found
+        raise self._found or PublishError("the target shows no copy", "")
+
+
 def _measure(
-    gate: Gate, snapshot: Snapshot, copy: SyntheticCopy, store: Store, progress: ProgressListener
+    gate: Gate, snapshot: Snapshot, copy: SyntheticCopy, store: Store, progress: ProgressListener, stage: _Stage
 ) -> list[Evidence]:
     """What all checks find; the audit is made before, where privacy is judged at all."""
     context = CheckContext(snapshot=snapshot, copy=copy, thresholds=gate.thresholds, seed=copy.seed, suites=gate.suites)
-    context = replace(context, queries=gate.queries)
+    shapes = gate.source_shapes and partial(gate.source_shapes, snapshot.metadata)
+    context = replace(context, queries=gate.queries, stage=stage.opener, source_shapes=shapes)
     evidence: list[Evidence] = []
     total = len(gate.checks) + 1
     with contextlib.ExitStack() as stack:

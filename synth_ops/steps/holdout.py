@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TRAIN, HOLDOUT = 1, 2
 FEWEST_SUBJECTS = 20
 """Of fewer there is no half that could show anything; what they wrote is not split either."""
-MOST_ROWS = 50_000
+MOST_ROWS = 25_000
 """A side, of the largest table that is split: a model of so many rows shows what one of all of them would."""
 _SALT = "synth-ops holdout"
 _SIDES = "sides"

@@ -13,6 +13,7 @@ import pyarrow as pa
 from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
+from synth_ops.postgresql_plans import plan_shapes
 from synth_ops.postgresql_server import connect, conninfo, server_identity, trouble
 from synth_ops.sources.arrow_stream import MAX_BYTES, read_ahead, stream
 from synth_ops.sources.conditions import not_evaluated
@@ -79,6 +80,18 @@ class PostgreSQLSource:
         """
         with self._connected() as connection:
             return server_identity(connection)
+
+    def plan_shapes(self, metadata: Metadata, queries: Sequence[str]) -> Sequence[str]:
+        """Plan queries in a transaction that only reads; see `ports.PlanningSource`.
+
+        Raises:
+            SourceError: The server refuses it, or can't be reached.
+        """
+        places = {table.name: (table.path[-2], table.path[-1]) for table in metadata.tables}
+        with self._connected() as connection:
+            connection.execute(_BEGIN)
+            connection.execute(_SETTINGS[0])
+            return plan_shapes(connection, queries, places)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[PostgreSQLSession]:

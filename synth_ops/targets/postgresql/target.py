@@ -13,11 +13,13 @@ from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata
-from synth_ops.ports import RULES, Capability, ProgressListener, PublishRules
+from synth_ops.ports import RULES, Capability, ProgressListener, PublishRules, StagedCopy
+from synth_ops.postgresql_plans import plan_shapes
+from synth_ops.postgresql_server import sqlalchemy_url
 from synth_ops.targets.postgresql import dependents, guard, history, staging
 from synth_ops.targets.postgresql.building import Site
 from synth_ops.targets.postgresql.connection import Connection, connected, explained
-from synth_ops.targets.postgresql.definitions import Place, place_of
+from synth_ops.targets.postgresql.definitions import Place, place_of, place_sql
 from synth_ops.targets.postgresql.draft import Draft, differences
 from synth_ops.targets.postgresql.history import History, Stored
 from synth_ops.targets.postgresql.materialized import Replacement, prepare
@@ -97,6 +99,33 @@ class PostgreSQLTarget:
             site = self._site(connection, metadata, copy_id)
             if not site.is_live:
                 site.join(token).load(table, data)
+
+    @contextlib.contextmanager
+    def show(
+        self, metadata: Metadata, tables: Mapping[str, TableData], *, copy_id: str, progress: ProgressListener
+    ) -> Iterator[StagedCopy]:
+        """Load the copy into its stage, and keep others from it meanwhile; see `ports.ShowingTarget`."""
+        discarded: list[bool] = []
+        with self._publishing() as connection:
+            site = self._site(connection, metadata, copy_id)
+            tick = self._ticks(progress, len(site.wanted) + 1)
+            places = {table.name: place_of(table) for table in site.wanted}
+            if not site.is_live:
+                build = site.open(tables, tick)
+                build.fill(tables, tick)
+                places = {each.table.name: each.built for each in build.plan.plans}
+            try:
+                with explained(self._label, "the staged tables"):
+                    connection.execute(f"ANALYZE {', '.join(map(place_sql, places.values()))}" if places else "SELECT")
+                yield StagedCopy(
+                    url=sqlalchemy_url(self._location, sorted({schema for schema, _ in places.values()})),
+                    tables=places,
+                    shapes=lambda queries: plan_shapes(connection, queries, places),
+                    discard=lambda: discarded.append(True),
+                )
+            finally:
+                if discarded and not site.is_live:
+                    self._collect(connection)
 
     def rollback(self) -> Generation:
         """Swap the generation before the live one back in; see `ports.Target`."""
