@@ -296,6 +296,9 @@ class GateRecipe(_Section):
     alert_at: float = Field(default=0.2, gt=0)
     """Point out a measure that came nearer to its limit since the last good night by more than this share of what the
     limit allows."""
+    also: tuple[str, ...] = ()
+    """Checks of an extra, which run only where they are named: `sdmetrics` (of `synth-ops[sdv]`) prints SDMetrics'
+    scores beside the gate's own numbers."""
     stage: bool = True
     """Whether the copy may be loaded into a PostgreSQL target before the verdict, where nobody looks: there your own
     suites run, and queries are planned as the source's server plans them. A copy that passes is published from there;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -22,6 +23,12 @@ class PluginKind(StrEnum):
 def names(kind: PluginKind) -> list[str]:
     """The names of all installed plug-ins of a kind."""
     return sorted({entry.name for entry in entry_points(group=kind.value)})
+
+
+def chosen(kind: PluginKind, named: Sequence[str]) -> list[str]:
+    """The names of all installed plug-ins of a kind; of those that need an extra, the ones that are named."""
+    extra = {entry.name for entry in entry_points(group=kind.value) if entry.extras}
+    return sorted({*names(kind)} - extra | {*named})
 
 
 def load(kind: PluginKind, name: str) -> Any:

@@ -42,7 +42,7 @@ from synth_ops.ports import (
     Threshold,
 )
 from synth_ops.recipe import Recipe, Refit
-from synth_ops.registry import PluginKind, load, names
+from synth_ops.registry import PluginKind, chosen, load
 from synth_ops.store import Store
 
 if TYPE_CHECKING:
@@ -711,7 +711,7 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.steps.gate import Gate
     from synth_ops.steps.thresholds import resolve
 
-    checks = {name: load(PluginKind.CHECK, name)() for name in names(PluginKind.CHECK)}
+    checks = {name: load(PluginKind.CHECK, name)() for name in chosen(PluginKind.CHECK, recipe.gate.also)}
     suites, edited = split_off_limits(load_suites([recipe.folder / path for path in recipe.gate.suites]))
     target, source = open_target(recipe), open_source(recipe)
     shown = target if recipe.gate.stage and isinstance(target, ShowingTarget) else None

@@ -17,7 +17,7 @@ from synth_ops.dagster.execution import GATE, Execution, told_to_dagster
 from synth_ops.dagster.fan_out import fanned_out_copy
 from synth_ops.dagster.translator import AssetPart, Part, SynthOpsTranslator, default_spec
 from synth_ops.recipe import Recipe, load_recipe
-from synth_ops.registry import PluginKind, names
+from synth_ops.registry import PluginKind, chosen
 from synth_ops.run import known_tables
 
 _AT_RUN_TIME = "${SYNTH_OPS_RESOURCE}"
@@ -200,7 +200,7 @@ class Drawing:
 
     def families(self) -> list[str]:
         """The names of the report's checks."""
-        return [*names(PluginKind.CHECK), *(["suite"] if self.recipe.gate.suites else []), GATE]
+        return [*chosen(PluginKind.CHECK, self.recipe.gate.also), *(["suite"] if self.recipe.gate.suites else []), GATE]
 
 
 def _part_before(part: Part) -> Part | None:

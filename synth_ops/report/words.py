@@ -28,6 +28,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
         "Is it good for training?",
         "Models trained on the copy, tested on real rows that were held out, beside models trained on real rows.",
     ),
+    "sdmetrics": ("What does SDMetrics say?", "Its own scores, 1 is best, on up to 10,000 rows of source and copy."),
     "suite": ("Do your own suites pass?", "Your Great Expectations suites, run on the copy."),
 }
 _OTHERS = ("What else was asked?", "Measured by a plug-in.")
@@ -55,6 +56,8 @@ _TITLES: Mapping[str, str] = {
     "fidelity.plan_shape": "queries that the server plans as it does in production",
     "fidelity.own_plan_shape": "your own query is planned as in production",
     "efficacy.score_ratio": "score after training on the copy, by that of training on real rows",
+    "sdmetrics.quality": "SDMetrics' quality score",
+    "sdmetrics.diagnostic": "SDMetrics' diagnostic score",
     "privacy.holdout_subjects": "subjects to compare with",
     "privacy.dcr_share": "rows nearer to subjects that were learned from than to others",
     "privacy.nndr_ratio": "how exactly rows hit one subject, against held-out ones",

@@ -21,7 +21,7 @@ from synth_ops.errors import (
 )
 from synth_ops.plan import STEPS, step
 from synth_ops.recipe import parse_recipe
-from synth_ops.registry import PluginKind, names
+from synth_ops.registry import PluginKind, chosen
 from synth_ops.run import StepResult, latest, open_store, preflight, report_url, run_all, run_step
 from synth_ops.store import Store
 
@@ -224,7 +224,7 @@ def test_a_worker_with_another_version_is_refused_and_both_are_named(recipe, sto
 def test_preflight_names_what_a_night_will_use_and_makes_nothing(recipe, store):
     found = preflight(recipe, store=store)
     assert found["version"] == synth_ops.__version__
-    assert found["checks"] == sorted(names(PluginKind.CHECK))
+    assert found["checks"] == chosen(PluginKind.CHECK, ())
     assert found["source"] == recipe.source_location().label
     assert not any(store.artifacts(kind) for kind in ArtifactKind)
 

@@ -14,7 +14,7 @@ import pytest
 from synth_ops.artifacts import Evidence, Outcome, Severity
 from synth_ops.checks.engine import judge
 from synth_ops.metadata import Column, Kind, Metadata, Table
-from synth_ops.registry import PluginKind, load, names
+from synth_ops.registry import PluginKind, chosen, load
 from synth_ops.report import Context, render_html, write_report
 from synth_ops.report.distributions import supported_bins
 from synth_ops.report.document import SCHEMA
@@ -39,7 +39,7 @@ def written(folder, context, outcomes, verdict="passed", *, labels=False, around
 
 
 def outcomes_of(context):
-    return judge([e for name in names(PluginKind.CHECK) for e in load(PluginKind.CHECK, name)().evaluate(context)])
+    return judge([e for name in chosen(PluginKind.CHECK, ()) for e in load(PluginKind.CHECK, name)().evaluate(context)])
 
 
 class Page(HTMLParser):
