@@ -21,6 +21,7 @@ class Context:
         publication: `target`, `generation`, `published_at`; None before it was published.
         seconds: What the steps took.
         fell: Generators that the recipe names first and that failed: `generator` and `why`.
+        learning: How models learned that do so in epochs: `table`, `epochs`, `planned`, `kept`, and `lines` by name.
     """
 
     recipe: str = ""
@@ -33,3 +34,4 @@ class Context:
     publication: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     fell: Sequence[Mapping[str, Any]] = ()
+    learning: Sequence[Mapping[str, Any]] = ()

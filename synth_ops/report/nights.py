@@ -124,6 +124,7 @@ def _context(
         drift=drift,
         seconds=_step_seconds(store, steps),
         fell=store.recorded("fell", recipe.generators, steps["fit"].id, last=_KEPT),
+        learning=store.facts(steps["fit"]).get("learning", ()) if store.exists(steps["fit"]) else (),
     )
 
 

@@ -13,6 +13,7 @@ from synth_ops.report import scores, words
 from synth_ops.report.context import Context
 from synth_ops.report.document import family
 from synth_ops.report.findings import Document, Finding, families, findings
+from synth_ops.report.learning import curves
 from synth_ops.report.tables import TablePart, tables
 from synth_ops.report.trend import lines
 
@@ -71,6 +72,7 @@ def render_html(document: Document, context: Context) -> str:
         light=light,
         hidden_labels=not document["labels"],
         times=[*context.seconds.items(), *((f"gate: {n}", s) for n, s in document["times"]["seconds"].items())],
+        curves=curves(context),
         most=_MOST,
     )
     return text

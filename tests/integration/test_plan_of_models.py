@@ -95,8 +95,9 @@ def test_hardly_anything_to_learn_from(folder):
     gan = {"generator": {"sdv.ctgan": {"epochs": 1}}}
     document = {"source": "words.duckdb", "target": "t.duckdb", "tables": {"few": gan, "lonely": gan}}
     recipe, store = parse_recipe(document).at(folder), Store(folder / "little-store")
-    made = None
-    for step in ("snapshot", "fit", "sample"):
-        made = run_step(recipe, step, store=store, needs=made).ref
-    tables = read_copy(store, made).tables
+    snapshot = run_step(recipe, "snapshot", store=store).ref
+    model = run_step(recipe, "fit", store=store, needs=snapshot).ref
+    told = {each["table"]: (each["epochs"], sorted(each["lines"])) for each in store.facts(model)["learning"]}
+    assert told["lonely"] == (1, ["discriminator loss", "distance", "generator loss"])
+    tables = read_copy(store, run_step(recipe, "sample", store=store, needs=model).ref).tables
     assert (tables["few"].rows, tables["lonely"].rows) == (3, 400)

@@ -94,6 +94,16 @@ def test_the_page_is_whole_and_reaches_nothing_outside(tmp_path):
     assert {"h1", "h2", "h3", "h4"} <= tags
 
 
+def test_how_models_learned_is_drawn(tmp_path):
+    lines = {"loss": [[1, 4.0], [2, 2.0]], "distance": [[1, 0.1], [2, 0.4]]}
+    learning = [{"table": "orders", "epochs": 2, "planned": 9, "kept": 1, "lines": lines}]
+    html, _ = written(tmp_path / "r", check_context(tmp_path), [], around=Context(learning=learning))
+    assert Page(html).balanced
+    assert "orders: distance" in html
+    assert "4 to 2 in 2 of 9 epochs; that of epoch 1 is used" in html
+    assert "How the models learned" not in written(tmp_path / "other", check_context(tmp_path / "c"), [])[0]
+
+
 def test_a_failed_copy_says_why_first(tmp_path):
     context = check_context(tmp_path, lambda rows: rows["tags"].append((1, "again")))
     html, _ = written(tmp_path / "r", context, outcomes_of(context), "failed")
