@@ -215,22 +215,43 @@ class Store:
             return None
         return ref if ref and self.exists(ref) else None
 
-    def record(self, *key: object, name: str, entry: Mapping[str, Any]) -> None:
+    def record(self, *key: object, name: str, entry: Mapping[str, Any], keep: int | None = None) -> None:
         """Put an entry into the log that has this key; one of the same name is replaced.
 
         Args:
             name: Orders the log; letters, digits and hyphens.
             entry: JSON-like facts; never source values.
+            keep: How many entries the log keeps, the last ones by name; all of them when left out.
         """
-        self._note(self.root / "log" / fingerprint(*key), name, "entry", dict(entry))
+        place = self.root / "log" / fingerprint(*key)
+        self._note(place, name, "entry", dict(entry))
+        with self._errors():
+            for path in self._entries(place)[:-keep] if keep else ():
+                path.unlink(missing_ok=True)
+
+    def trim_log(self, keep: int) -> None:
+        """Remove the logs that were written to longest ago; on object storage, a rule of the bucket's does that.
+
+        Args:
+            keep: How many of them stay.
+        """
+        place = self._local / "log" if self._local else None
+        if place is None or not place.exists():
+            return
+        written = {each: each.stat().st_mtime for each in place.iterdir() if each.is_dir()}
+        for each in sorted(written, key=lambda each: (-written[each], each.name))[keep:]:
+            shutil.rmtree(each, ignore_errors=True)  # another run may be doing the same
 
     def recorded(self, *key: object, last: int) -> list[dict[str, Any]]:
         """The last entries of a log, by name; those that somebody changed are left out."""
-        place = self.root / "log" / fingerprint(*key)
         with self._errors():
-            found = [path for path in place.iterdir() if path.suffix == ".json"] if place.exists() else []
-        newest = sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)[-last:]
+            newest = self._entries(self.root / "log" / fingerprint(*key))[-last:]
         return [entry for path in newest if (entry := self._noted(path, "entry")) is not None]
+
+    def _entries(self, place: UPath) -> list[UPath]:
+        """The files of a log, by name."""
+        found = [path for path in place.iterdir() if path.suffix == ".json"] if place.exists() else []
+        return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)
 
     def keyed_digest(self, text: str) -> str:
         """A digest of a text that tells nothing to those who lack the store's key."""

@@ -1,4 +1,4 @@
-"""A gate report in few numbers and in Markdown, for those who show it; names and numbers, never values."""
+"""A gate report in few numbers, for those who count and compare them; names and numbers, never values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth_ops.artifacts import Evidence, GateReport, Outcome, Severity
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +67,6 @@ def summary(report: GateReport) -> dict[str, Any]:
     }
 
 
-def markdown(report: GateReport) -> str:
-    """The verdict as a table of families and a list of what was not met.
-
-    Returns:
-        GitHub-flavoured Markdown; names of checks, tables and columns, and numbers.
-    """
-    lines = [f"**{report.verdict}**: {len(report.outcomes)} checks", "", "| | checks | blocking | warnings |"]
-    lines.append("|---|---|---|---|")
-    lines += [
-        f"| {name} | {family.checks} | {family.failed} | {family.warnings} |"
-        for name, family in families(report).items()
-    ]
-    unmet = sorted((o for o in report.outcomes if not o.passed), key=lambda o: o.evidence.severity is Severity.WARNING)
-    lines += ["", *(f"- {_line(outcome.evidence)}" for outcome in unmet[:_SHOWN])]
-    if len(unmet) > _SHOWN:
-        lines.append(f"- and {len(unmet) - _SHOWN} more")
-    return "\n".join(lines).rstrip()
-
-
 def _family(name: str, outcomes: list[Outcome]) -> Family:
     unmet = [outcome for outcome in outcomes if not outcome.passed]
     failed = sum(outcome.evidence.severity is Severity.CRITICAL for outcome in unmet)
@@ -98,10 +77,3 @@ def _family(name: str, outcomes: list[Outcome]) -> Family:
 
 def _more_is_better(evidence: Evidence) -> bool:
     return evidence.minimum is not None and evidence.maximum is None
-
-
-def _line(evidence: Evidence) -> str:
-    limits = [f"at most {evidence.maximum:.4g}"] if evidence.maximum is not None else []
-    limits += [f"at least {evidence.minimum:.4g}"] if evidence.minimum is not None else []
-    subject = evidence.subject.replace("`", "'")
-    return f"{evidence.severity.value}: {evidence.check} of `{subject}` is {evidence.value:.4g}, {' and '.join(limits)}"

@@ -9,9 +9,10 @@ from synth_ops.artifact_io import read_report
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.lineage import Dataset
 from synth_ops.metadata import Table
+from synth_ops.report import Context, read_document, render_markdown
 from synth_ops.run import StepResult, report_url
 from synth_ops.store import Store
-from synth_ops.verdict import Family, markdown, scores
+from synth_ops.verdict import Family, scores
 
 _NUMBERS = ("generation", "checks", "failed", "warnings")
 _TEXTS = ("verdict", "blocked_by", "target", "published_at", "generator", "instead_of", "copy")
@@ -33,7 +34,7 @@ def report_metadata(store: Store, ref: ArtifactRef) -> dict[str, Any]:
     report = read_report(store, ref)
     return {
         "report": dg.MetadataValue.url(report_url(store, ref)),
-        "summary": dg.MetadataValue.md(markdown(report)),
+        "summary": dg.MetadataValue.md(render_markdown(read_document(store, ref), Context())),
         **scores(report.outcomes),
     }
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from synth_ops.report.comparison import comparison_table, render_comparison
 from synth_ops.report.context import Context
 from synth_ops.report.markdown import render_markdown
-from synth_ops.report.nights import moved_checks, recall_report, write_nightly_report, write_published_page
+from synth_ops.report.nights import (
+    moved_checks,
+    read_document,
+    recall_report,
+    write_nightly_report,
+    write_published_page,
+)
 from synth_ops.report.page import render_html
 from synth_ops.report.profiles import stands_still
 from synth_ops.report.scores import night_scores
@@ -17,6 +23,7 @@ __all__ = [
     "comparison_table",
     "moved_checks",
     "night_scores",
+    "read_document",
     "recall_report",
     "render_comparison",
     "render_html",

@@ -22,8 +22,8 @@ from synth_ops.store import Store
 
 Night = Mapping[str, Any]
 
-_KEPT = 60
-"""So many nights are looked at, and shown."""
+_KEPT, _LOGS_KEPT = 60, 2_000
+"""So many nights are kept, and shown; and so many logs of a store, of which a night writes half a dozen."""
 
 
 def write_nightly_report(
@@ -61,6 +61,16 @@ def write_published_page(folder: Path, receipt: Mapping[str, Any], *, recipe: Re
     (folder / REPORT_FILE).write_text(html, encoding="utf-8")
 
 
+def read_document(store: Store, ref: ArtifactRef) -> dict[str, Any]:
+    """What a report says, as `report_document` made it.
+
+    Raises:
+        ArtifactError: It is missing or was changed.
+    """
+    document: dict[str, Any] = json.loads((store.read(ref).path / REPORT_JSON).read_text(encoding="utf-8"))
+    return document
+
+
 def recall_report(
     recipe: Recipe, store: Store, ref: ArtifactRef, publication: ArtifactRef | None = None
 ) -> tuple[GateReport, dict[str, Any], Context]:
@@ -73,9 +83,7 @@ def recall_report(
     Raises:
         ArtifactError: The store can't be read.
     """
-    report, at = read_report(store, ref), store.read(ref).created_at
-    folder = report.html.parent if report.html else Path()
-    document: dict[str, Any] = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
+    report, document, at = read_report(store, ref), read_document(store, ref), store.read(ref).created_at
     kinds = {"snapshot": ArtifactKind.SNAPSHOT, "fit": ArtifactKind.MODEL, "sample": ArtifactKind.COPY}
     steps = {step: ArtifactRef(kind=kind, id=document[kind.value]) for step, kind in kinds.items()} | {"gate": ref}
     receipt = store.read(publication).body if publication else {}
@@ -152,4 +160,5 @@ def _record_night(recipe: Recipe, store: Store, document: Night, *, at: str, mov
         "drift": dict(moved) if moved else None,
     }
     moment = "".join(letter for letter in at if letter.isdigit())
-    store.record(*_key(recipe), name=f"{moment}-{document['copy']}", entry=night)
+    store.record(*_key(recipe), name=f"{moment}-{document['copy']}", entry=night, keep=_KEPT)
+    store.trim_log(_LOGS_KEPT)

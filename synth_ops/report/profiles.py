@@ -9,6 +9,7 @@ from typing import Any
 from synth_ops.artifact_io import read_snapshot
 from synth_ops.artifacts import ArtifactRef, Snapshot
 from synth_ops.errors import ArtifactNotFoundError
+from synth_ops.fingerprint import fingerprint
 from synth_ops.metadata import Metadata
 from synth_ops.report.drift import drift, profile
 from synth_ops.store import Store
@@ -25,10 +26,11 @@ def source_drift(store: Store, snapshot: Snapshot, against: str | None) -> dict[
     Returns:
         `against`, and `columns`, PSI by name; None where nothing is known of the other one.
     """
-    if _kept(store, snapshot.ref.id) is None:
-        store.record("profile", snapshot.ref.id, name="profile", entry=profile(snapshot, store.keyed_digest))
+    _known(store, snapshot)
     before = _kept(store, against) if against else None
-    return {"against": against, "columns": drift(before, snapshot, store.keyed_digest)} if before else None
+    if before is None:
+        return None
+    return {"against": against, "columns": drift(before["tables"], snapshot, store.keyed_digest)}
 
 
 def stands_still(store: Store, earlier: ArtifactRef, later: ArtifactRef) -> bool:
@@ -38,32 +40,40 @@ def stands_still(store: Store, earlier: ArtifactRef, later: ArtifactRef) -> bool
     column's PSI is above 0.1, the customary mark of a population that did not move.
     """
     try:
-        before, after = read_snapshot(store, earlier), read_snapshot(store, later)
+        before = _kept(store, earlier.id) or _known(store, read_snapshot(store, earlier))
     except ArtifactNotFoundError:
         return False
-    if _shape(before.metadata) != _shape(after.metadata):
+    after = read_snapshot(store, later)
+    if before["shape"] != _shape(store, after.metadata):
         return False
-    if not all(_about(data.rows, after.tables[name].rows) for name, data in before.tables.items()):
+    if not all(_about(table["rows"], after.tables[name].rows) for name, table in before["tables"].items()):
         return False
-    known = _kept(store, earlier.id) or profile(before, store.keyed_digest)
-    return max(drift(known, after, store.keyed_digest).values(), default=0.0) <= _STILL
+    return max(drift(before["tables"], after, store.keyed_digest).values(), default=0.0) <= _STILL
 
 
 def _about(rows: int, now: int) -> bool:
     return abs(now - rows) <= max(_ROWS * rows, _SIGMAS * math.sqrt(rows))
 
 
-def _shape(metadata: Metadata) -> Metadata:
-    """Metadata without what every snapshot has of its own: counts, and reasons that name them."""
-    return Metadata(
-        tables=tuple(
-            dataclasses.replace(
-                table, rows=0, columns=tuple(dataclasses.replace(column, evidence="") for column in table.columns)
-            )
-            for table in metadata.tables
+def _shape(store: Store, metadata: Metadata) -> str:
+    """A digest of the metadata without what every snapshot has of its own: counts, and reasons that name them."""
+    tables = tuple(
+        dataclasses.replace(
+            table, rows=0, columns=tuple(dataclasses.replace(column, evidence="") for column in table.columns)
         )
+        for table in metadata.tables
     )
+    return store.keyed_digest(fingerprint(dataclasses.asdict(Metadata(tables=tables))))
+
+
+def _known(store: Store, snapshot: Snapshot) -> dict[str, Any]:
+    """What is kept of a snapshot, which it outlives: nothing in it is a value."""
+    kept = _kept(store, snapshot.ref.id)
+    if kept is None:
+        kept = {"tables": profile(snapshot, store.keyed_digest), "shape": _shape(store, snapshot.metadata)}
+        store.record("profile", snapshot.ref.id, name="snapshot", entry=kept)
+    return kept
 
 
 def _kept(store: Store, snapshot: str) -> dict[str, Any] | None:
-    return next(iter(store.recorded("profile", snapshot, last=1)), None)
+    return next((each for each in store.recorded("profile", snapshot, last=1) if "shape" in each), None)

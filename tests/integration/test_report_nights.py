@@ -138,14 +138,19 @@ def fitted(recipe, store):
     return run_step(recipe, "fit", store=store, needs=run_step(recipe, "snapshot", store=store).ref)
 
 
-def test_a_source_that_stands_still_is_not_learned_again(shop):
+@pytest.mark.parametrize("pruned", [False, True], ids=["with its snapshot", "without"])
+def test_a_source_that_stands_still_is_not_learned_again(shop, pruned):
     shop.change(refit="on-drift", seed=4)
     recipe = load_recipe(shop.recipe)
     store = open_store(recipe)
     model = fitted(recipe, store).ref
+    if pruned:  # what is known of it since its gate is enough
+        shop.sql("UPDATE orders SET note = NULL WHERE id = 3")
+        for snapshot in store.artifacts(ArtifactKind.SNAPSHOT):
+            store.delete(snapshot)
     shop.sql("INSERT INTO orders SELECT id + 900, customer, placed, state, note FROM orders WHERE id < 30")
     kept = fitted(recipe, store)
-    assert len(store.artifacts(ArtifactKind.SNAPSHOT)) == 2
+    assert len(store.artifacts(ArtifactKind.SNAPSHOT)) == (1 if pruned else 2)
     assert (kept.ref, kept.skipped) == (model, True)
     assert "stands still" in kept.facts["source"]
     shop.sql("UPDATE orders SET state = 'sent' WHERE id % 3 <> 0")

@@ -13,6 +13,7 @@ import pytest
 import synth_ops
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import ArtifactError, ArtifactNotFoundError, ArtifactTamperedError, MissingExtraError, RecipeError
+from synth_ops.fingerprint import fingerprint
 from synth_ops.store import Store
 
 REF = ArtifactRef(kind=ArtifactKind.COPY, id="0123456789abcdef0123")
@@ -333,3 +334,19 @@ def test_what_is_deleted_is_gone_and_can_be_made_again(root):
         store.read(REF)
     write(store, text="again")
     assert (store.read(REF).path / "deep" / "file.txt").read_text() == "again"
+
+
+def test_a_log_keeps_its_last_entries(root):
+    store = Store(root)
+    for number in range(7):
+        store.record("nights", name=f"{number}", entry={"night": number}, keep=3)
+    assert [entry["night"] for entry in store.recorded("nights", last=9)] == [4, 5, 6]
+
+
+def test_of_many_logs_those_stay_that_were_written_to_last(disk):
+    store = Store(disk)
+    for number in range(5):
+        store.record("seconds", number, name="fit", entry={"seconds": number})
+        os.utime(disk / "log" / fingerprint("seconds", number), (number, number))
+    store.trim_log(2)
+    assert [bool(store.recorded("seconds", number, last=1)) for number in range(5)] == [False, False, False, True, True]

@@ -1,4 +1,4 @@
-"""A verdict in few numbers: what is counted, which value is the worst, and that Markdown holds no value."""
+"""A verdict in few numbers: what is counted, which value is the worst, and what of it may travel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, GateReport, Outcome, Severity
 from synth_ops.errors import GateFailedError
-from synth_ops.verdict import families, markdown, scores, summary
+from synth_ops.verdict import families, scores, summary
 
 COPY = ArtifactRef(kind=ArtifactKind.COPY, id="c" * 20)
 
@@ -58,15 +58,6 @@ def test_the_summary_is_json_that_counts_everything_once(report):
 def test_no_evidence_blocks(report):
     nothing = GateReport(ref=report.ref, copy=COPY, verdict="failed")
     assert summary(nothing)["blocked_by"] == "no evidence"
-    assert markdown(nothing).startswith("**failed**: 0 checks")
-
-
-def test_markdown_tells_what_was_not_met_the_blocking_first(report):
-    lines = markdown(report).splitlines()
-    assert "| fidelity | 3 | 1 | 1 |" in lines
-    assert [line.split()[1] for line in lines if line.startswith("- ")] == ["critical:", "critical:", "warning:"]
-    assert "- critical: fidelity.distance of `t.c` is 0.7, at most 0.5" in lines
-    assert "Ada" not in markdown(report)
 
 
 def test_a_failed_gate_takes_its_numbers_along_to_another_process(report):
