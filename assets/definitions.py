@@ -1,10 +1,11 @@
 """A Dagster code location: every night at three, and whenever the source has changed, refresh the test database.
 
-Start it with `dagster dev -f assets/definitions.py`, with two variables in the environment:
+Start it with `dagster dev -f assets/definitions.py`, with these variables in the environment:
 
 - `SYNTH_OPS_RECIPE`: the recipe to run; the nycflights example beside this repository when left out.
 - `SYNTH_OPS_STORE`: where artifacts are kept, any path or fsspec URL that every worker reaches; a folder beside the
   recipe when left out.
+- `SYNTH_OPS_FAN_OUT`: in how many steps at a time a copy is sampled, and loaded; in one when left out.
 
 A night whose copy fails one of the checks on `report` publishes nothing: yesterday's copy stays live, and the check
 says why.
@@ -32,6 +33,7 @@ class Owned(SynthOpsTranslator):
 assets = synthetic_assets(
     RECIPE,
     key_prefix="test_database",
+    fan_out=int(os.environ.get("SYNTH_OPS_FAN_OUT", "0")),
     # only what may pass by itself, such as an unreachable source, is retried
     retry_policy=dg.RetryPolicy(max_retries=2, delay=300),
     translator=Owned(),

@@ -1,8 +1,10 @@
-"""A nightly refresh whose copy is sampled on many workers at once: Celery's, Kubernetes', or this machine's own.
+"""A nightly refresh on many workers at once: Celery's, Kubernetes', or this machine's own.
 
 The workers' environment names the recipe and the store (`SYNTH_OPS_RECIPE`, `SYNTH_OPS_STORE`) as for
 `nightly_refresh.py`; here, the store must be one that all workers reach. The task `plan_shards` deals the parts of the
 copy to at most `SYNTH_OPS_FAN_OUT` mapped tasks, and `sample` puts them together: the same copy as from one worker.
+`plan_tables` deals its tables in the same way, and `publish` swaps in what was loaded. What can't be parted, such as
+the publication of a file, is done by one task.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ with DAG(
     synthetic_copy(
         os.environ.get("SYNTH_OPS_RECIPE", str(EXAMPLE)),
         fan_out=int(os.environ.get("SYNTH_OPS_FAN_OUT", "4")),
-        step_kwargs={"shards": {"pool": "default_pool", "retries": 3}},
+        step_kwargs={"shards": {"pool": "default_pool", "retries": 3}, "tables": {"max_active_tis_per_dagrun": 2}},
         retries=2,
         retry_delay=timedelta(minutes=5),
     )

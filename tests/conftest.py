@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +52,33 @@ def datasets() -> ModuleType:
 def servers() -> ModuleType:
     """The module `tests/servers.py`: start a server of the test's own, where a test is to stop or kill it."""
     return _module("servers")
+
+
+@pytest.fixture(scope="session")
+def web() -> ModuleType:
+    """The module `tests/web.py`: start a web server, ask it, look at its pages."""
+    return _module("web")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory, web):
+    """A headless Chromium, as wide as a small desktop."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    profile = tmp_path_factory.mktemp("chromium")
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=chromium,
+            headless=True,
+            args=web.SWITCHES,
+            viewport={"width": 1280, "height": 800},
+        )
+        yield context
+        context.close()
 
 
 @pytest.fixture(scope="session")

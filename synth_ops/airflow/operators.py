@@ -249,6 +249,7 @@ class SynthGateOperator(SynthStepOperator):
 
         store = open_store(self.load(), self.store)
         self.report_address = report_url(store, ArtifactRef(kind=ArtifactKind.REPORT, id=report_id))
+        self.log.info("report: %s", self.report_address)  # Airflow's pages show no link but to a web server
 
 
 class SynthPublishOperator(SynthStepOperator):

@@ -12,9 +12,8 @@ from typing import Any
 import dagster as dg
 
 from synth_ops import plan
-from synth_ops.artifacts import ArtifactKind
 from synth_ops.dagster.execution import GATE, Execution, told_to_dagster
-from synth_ops.dagster.fan_out import fanned_out_copy
+from synth_ops.dagster.fan_out import PARTED, fanned_out
 from synth_ops.dagster.translator import AssetPart, Part, SynthOpsTranslator, default_spec
 from synth_ops.recipe import Recipe, load_recipe
 from synth_ops.registry import PluginKind, chosen
@@ -55,8 +54,8 @@ def synthetic_assets(  # noqa: PLR0913  what differs from asset to asset is the 
         partitions_def: Days, say: a partition is the refresh of that day. A backfill refreshes once for all of them.
         automation_condition: When to materialize by itself, such as `dg.AutomationCondition.on_cron("0 3 * * *")`.
         retry_policy: For what may succeed later, such as an unreachable source; all else fails at once.
-        fan_out: In how many steps the copy may be sampled at the same time, wherever the run launcher and the executor
-            put them; the copy is the same for any number.
+        fan_out: In how many steps the copy may be sampled, and its tables loaded, at the same time, wherever the run
+            launcher and the executor put them; the copy is the same for any number.
         translator: Changes keys, groups, owners, ... of single assets.
 
     Returns:
@@ -71,7 +70,7 @@ def synthetic_assets(  # noqa: PLR0913  what differs from asset to asset is the 
         settings["backfill_policy"] = dg.BackfillPolicy.single_run()
     made = [
         drawing.fanned_out(step, fan_out, automation_condition, settings)
-        if fan_out and step.makes is ArtifactKind.COPY
+        if fan_out and step.makes in PARTED
         else drawing.assets(step, automation_condition, settings)
         for step in plan.STEPS
     ]
@@ -156,10 +155,7 @@ class Drawing:
         settings: dict[str, Any],
     ) -> dg.AssetsDefinition:
         """The step that makes one artifact, and of the last one the tables."""
-        part = Part(step.makes.value)
-        specs = [*self.specs(part), *(self.specs(Part.TABLE) if part is Part.PUBLICATION else [])]
-        if condition is not None:
-            specs = [spec.replace_attributes(automation_condition=condition) for spec in specs]
+        part, specs = Part(step.makes.value), self._made(step, condition)
         checks = [
             dg.AssetCheckSpec(name, asset=specs[0].key, blocking=True)
             for name in (self.families() if part is Part.REPORT else [])
@@ -175,7 +171,7 @@ class Drawing:
         )
         def run(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]  # noqa: ANN202  an iterator
             with told_to_dagster():
-                yield from Execution(drawing=self, context=context, step=step).execute()
+                yield from Execution(drawing=self, context=context, step=step).execute(context.selected_asset_keys)
 
         return run
 
@@ -186,17 +182,26 @@ class Drawing:
         condition: dg.AutomationCondition[Any] | None,
         settings: dict[str, Any],
     ) -> dg.AssetsDefinition:
-        """The copy, sampled in several steps."""
-        (spec,) = self.specs(Part.COPY)
-        return fanned_out_copy(
-            spec if condition is None else spec.replace_attributes(automation_condition=condition),
-            self.spec(Part.MODEL).key,
+        """The same, worked on in several steps."""
+        before = plan.step(step.needs or plan.STEPS[0].name).makes
+        return fanned_out(
+            self._made(step, condition),
+            self.spec(Part(before.value)).key,
+            kind=step.makes,
             name=f"{self.group}__{step.name}",
             tasks=tasks,
             execution=lambda context: Execution(drawing=self, context=context, step=step),
             resource_keys=set(self.resource_keys.values()),
             **settings,
         )
+
+    def _made(self, step: plan.Step, condition: dg.AutomationCondition[Any] | None) -> list[dg.AssetSpec]:
+        """The specs of what a step makes."""
+        part = Part(step.makes.value)
+        specs = [*self.specs(part), *(self.specs(Part.TABLE) if part is Part.PUBLICATION else [])]
+        if condition is None:
+            return specs
+        return [spec.replace_attributes(automation_condition=condition) for spec in specs]
 
     def families(self) -> list[str]:
         """The names of the report's checks."""

@@ -56,7 +56,7 @@ class SynthOpsComponent(dg.Component, dg.Model, dg.Resolvable):
     tables: list[str] | None = Field(None, description="The published tables that are assets.")
     schedule: str | None = Field(None, description="When to refresh, as cron writes it.")
     on_change: bool = Field(False, description="Refresh when the source has changed, too.")
-    fan_out: int = Field(0, ge=0, description="In how many steps the copy may be sampled at the same time.")
+    fan_out: int = Field(0, ge=0, description="In how many steps a copy is sampled and loaded.")
     retries: int = Field(2, ge=0, description="Of what may pass by itself, such as an unreachable source.")
 
     def get_asset_spec(self, part: AssetPart) -> dg.AssetSpec:

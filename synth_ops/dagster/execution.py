@@ -4,7 +4,7 @@ No `from __future__ import annotations` here: Dagster reads the annotations of w
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,23 +55,20 @@ class Execution:
         recipe = self._recipe()
         return recipe, open_store(recipe, self._resource("store").root if "store" in self._keys else self.drawing.store)
 
-    def model(self) -> ArtifactRef:
-        """The model that this run goes on with."""
-        return self._latest(Part.MODEL)
-
-    def finish(self) -> tuple[dict[str, Any], str]:
-        """Run the step: the asset's metadata and data version."""
-        with told_to_dagster():
-            recipe, store = self.begin()
-            result = self._result(recipe, store)
-            return artifact_metadata(store, result), result.ref.id
+    def needs(self) -> ArtifactRef:
+        """The artifact that the step goes on with."""
+        return self._latest(Part((self.step.takes or ArtifactKind.SNAPSHOT).value))
 
     def log(self, progress: Progress) -> None:
         """One line of the step's log."""
         self.context.log.info("%s %s (%s of %s)", progress.step, progress.item, progress.done, progress.total)
 
-    def execute(self) -> Iterator[Any]:
-        """Run the step, and say what was made and how it was judged."""
+    def execute(self, selected: Collection[dg.AssetKey]) -> Iterator[Any]:
+        """Run the step, and say what was made and how it was judged.
+
+        Args:
+            selected: The keys of the assets that are materialized.
+        """
         step = self.step
         recipe, store = self.begin()
         try:
@@ -83,14 +80,14 @@ class Execution:
             yield self._judged(result.ref, store, artifact_metadata(store, result))
             return
         key = self.drawing.spec(Part(step.makes.value)).key
-        if key in self.context.selected_asset_keys:
+        if key in selected:
             version = dg.DataVersion(result.ref.id)
             yield dg.MaterializeResult(asset_key=key, metadata=artifact_metadata(store, result), data_version=version)
         if step.makes is ArtifactKind.PUBLICATION:
-            yield from self._tables(recipe, store, result)
+            yield from self._tables(recipe, store, result, selected)
 
     def _result(self, recipe: Recipe, store: Store) -> StepResult:
-        needs = self._latest(Part(self.step.takes.value)) if self.step.takes else None
+        needs = self.needs() if self.step.takes else None
         return run_step(recipe, self.step.name, store=store, needs=needs, progress=self.log)
 
     def _judged(self, ref: ArtifactRef, store: Store, metadata: dict[str, Any]) -> Any:
@@ -113,7 +110,9 @@ class Execution:
             check_results=[*known, verdict],
         )
 
-    def _tables(self, recipe: Recipe, store: Store, result: StepResult) -> Iterator[Any]:
+    def _tables(
+        self, recipe: Recipe, store: Store, result: StepResult, selected: Collection[dg.AssetKey]
+    ) -> Iterator[Any]:
         location = recipe.target_location()
         for table in read_metadata(store, result.ref).tables:
             metadata = table_metadata(
@@ -124,7 +123,7 @@ class Execution:
             )
             key = self.drawing.spec(Part.TABLE, table.name).key
             version = dg.DataVersion(result.facts["copy"])
-            if key in self.context.selected_asset_keys:
+            if key in selected:
                 yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=version)
             elif table.name not in self.drawing.tables:  # nobody knew of it when the code was loaded
                 tags = {"dagster/data_version": version.value}

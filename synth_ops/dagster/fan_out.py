@@ -1,21 +1,69 @@
-"""The copy as an asset of several steps: its shards are dealt to as many of them, wherever the run launcher puts them.
+"""A copy, or its publication, as assets of several steps, wherever the run launcher and the executor put them.
+
+The first step deals the parts, as many others as there are work on some of them each, and the last one ends the work.
+The names of the parts travel by the IO manager, which all workers must reach, as they must the store.
 
 No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from synth_ops.artifacts import ArtifactKind
 from synth_ops.dagster.execution import Execution, told_to_dagster
-from synth_ops.run import plan_shards, run_shards
+from synth_ops.run import load_tables, plan_shards, plan_tables, run_shards
 
 
-def fanned_out_copy(
-    spec: dg.AssetSpec,
-    model: dg.AssetKey,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """How a step is parted.
+
+    Attributes:
+        of: What its parts are.
+        plan: Deals them to so many workers.
+        work: What one worker does.
+    """
+
+    of: str
+    plan: Callable[[Execution, int], Sequence[Any]]
+    work: Callable[[Execution, Any], object]
+
+
+def _plan_shards(step: Execution, tasks: int) -> Sequence[Any]:
+    recipe, store = step.begin()
+    return plan_shards(recipe, store=store, needs=step.needs(), tasks=tasks)
+
+
+def _draw(step: Execution, shards: Any) -> None:
+    recipe, store = step.begin()
+    run_shards(recipe, shards, store=store, needs=step.needs(), progress=step.log)
+
+
+def _plan_tables(step: Execution, tasks: int) -> Sequence[Any]:
+    recipe, store = step.begin()
+    return plan_tables(recipe, store=store, needs=step.needs(), tasks=tasks)
+
+
+def _load(step: Execution, part: Any) -> None:
+    recipe, store = step.begin()
+    load_tables(recipe, **part, store=store, needs=step.needs(), progress=step.log)
+
+
+PARTED: Mapping[ArtifactKind, _Parts] = {
+    ArtifactKind.COPY: _Parts(of="shards", plan=_plan_shards, work=_draw),
+    ArtifactKind.PUBLICATION: _Parts(of="tables", plan=_plan_tables, work=_load),
+}
+"""The steps that can be parted, by what they make."""
+
+
+def fanned_out(
+    specs: Sequence[dg.AssetSpec],
+    upstream: dg.AssetKey,
     *,
+    kind: ArtifactKind,
     name: str,
     tasks: int,
     execution: Callable[[dg.OpExecutionContext], Execution],
@@ -23,52 +71,51 @@ def fanned_out_copy(
     retry_policy: dg.RetryPolicy | None,
     **settings: Any,
 ) -> dg.AssetsDefinition:
-    """The asset `copy`, sampled in at most `tasks` steps at the same time and put together by a last one.
+    """The assets of one step, worked on in at most `tasks` steps at the same time.
 
     Args:
-        spec: How the asset looks.
-        model: The key of the asset that it is drawn from.
+        specs: How the assets look.
+        upstream: The key of the asset that they are made from.
+        kind: What the step makes.
         execution: Of one of the steps, by its context.
         settings: `partitions_def`, `backfill_policy`.
     """
+    parts = PARTED[kind]
+    outputs = {f"asset_{number}": spec for number, spec in enumerate(specs)}
+    names = {spec.key: output for output, spec in outputs.items()}
     common: dict[str, Any] = {"required_resource_keys": resource_keys, "retry_policy": retry_policy}
 
-    @dg.op(name=f"{name}_plan", ins={"model": dg.In(dg.Nothing)}, out=dg.DynamicOut(list), **common)
-    def plan(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[list[int]]]:
-        step = execution(context)
+    @dg.op(name=f"{name}_plan", ins={"start": dg.In(dg.Nothing)}, out=dg.DynamicOut(), **common)
+    def plan(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[Any]]:
         with told_to_dagster():
-            recipe, store = step.begin()
-            dealt = plan_shards(recipe, store=store, needs=step.model(), tasks=tasks)
-        for number, shards in enumerate(dealt):
-            yield dg.DynamicOutput(shards, mapping_key=str(number))
+            dealt = parts.plan(execution(context), tasks)
+        for number, part in enumerate(dealt):
+            yield dg.DynamicOutput(part, mapping_key=str(number))
 
-    @dg.op(name=f"{name}_shards", out=dg.Out(list), **common)
-    def draw(context: dg.OpExecutionContext, shards: list[int]) -> list[str]:
-        step = execution(context)
+    @dg.op(name=f"{name}_{parts.of}", out=dg.Out(), **common)
+    def work(context: dg.OpExecutionContext, part: Any) -> Any:
         with told_to_dagster():
-            recipe, store = step.begin()
-            return [ref.id for ref in run_shards(recipe, shards, store=store, needs=step.model(), progress=step.log)]
+            parts.work(execution(context), part)
+        return part
 
-    @dg.op(name=f"{name}_together", out=dg.Out(dg.Nothing), **common)
-    def together(context: dg.OpExecutionContext, drawn: list[list[str]]) -> dg.Output[None]:
-        metadata, version = execution(context).finish()
-        context.log.info("%s tasks drew the copy", len(drawn))
-        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(version))
+    @dg.op(name=f"{name}_together", out={output: dg.Out(dg.Nothing) for output in outputs}, **common)
+    def together(context: dg.OpExecutionContext, done: list[Any]) -> Iterator[dg.Output[None]]:
+        context.log.info("%s tasks had a part in it", len(done))
+        with told_to_dagster():
+            for made in execution(context).execute(selected=frozenset(names)):
+                yield dg.Output(None, names[made.asset_key], metadata=made.metadata, data_version=made.data_version)
 
-    @dg.graph_asset(
-        ins={"model": dg.AssetIn(key=model, dagster_type=dg.Nothing)},
-        key=spec.key,
-        group_name=spec.group_name,
-        description=spec.description,
-        owners=list(spec.owners),
-        tags=dict(spec.tags),
-        kinds=set(spec.kinds),
-        metadata=dict(spec.metadata),
-        code_version=spec.code_version,
-        automation_condition=spec.automation_condition,
+    @dg.graph_multi_asset(
+        name=name,
+        ins={"upstream": dg.AssetIn(key=upstream, dagster_type=dg.Nothing)},
+        outs={
+            output: dg.AssetOut.from_spec(spec.replace_attributes(deps=[]), dagster_type=dg.Nothing)
+            for output, spec in outputs.items()
+        },
         **settings,
     )
-    def copy(model: Any) -> Any:
-        return together(plan(model).map(draw).collect())
+    def assets(upstream: Any) -> Any:
+        made = together(plan(upstream).map(work).collect())
+        return {output: getattr(made, output) for output in outputs} if len(outputs) > 1 else made
 
-    return copy
+    return assets

@@ -20,7 +20,9 @@ _TEXTS = ("verdict", "blocked_by", "target", "published_at", "generator", "inste
 
 def artifact_metadata(store: Store, result: StepResult) -> dict[str, Any]:
     """Of one artifact: its id, what its step counted, and of a report the link and the summary."""
-    shown: dict[str, Any] = {name: result.facts[name] for name in (*_TEXTS, *_NUMBERS) if name in result.facts}
+    shown: dict[str, Any] = {
+        name: result.facts[name] for name in (*_TEXTS, *_NUMBERS) if result.facts.get(name, "") != ""
+    }
     if result.ref.kind is ArtifactKind.REPORT:
         shown.update(report_metadata(store, result.ref))
     if tables := result.facts.get("tables"):

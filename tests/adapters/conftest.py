@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,24 @@ def warehouse(tmp_path_factory) -> Path:
     return folder / "shop.duckdb"
 
 
-@pytest.fixture
-def refresh(warehouse, tmp_path) -> Callable[..., Refresh]:
-    """Write a recipe that copies the shop; keyword arguments are further recipe sections."""
+@pytest.fixture(scope="session")
+def refresh_in(warehouse) -> Callable[..., Refresh]:
+    """Write a recipe that copies the shop into a folder; keyword arguments are further recipe sections."""
 
-    def write(name: str = "shop", store: str = "store", **sections: Any) -> Refresh:
+    def write(folder: Path, name: str = "shop", store: str = "store", **sections: Any) -> Refresh:
         defaults = {"source": str(warehouse), "target": f"duckdb:///{name}_test.duckdb"}
         document = {**defaults, **sections}
-        file = tmp_path / f"{name}.yaml"
+        file = folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(document), encoding="utf-8")
-        return Refresh(file=file, store=tmp_path / store)
+        return Refresh(file=file, store=folder / store)
 
     return write
+
+
+@pytest.fixture
+def refresh(refresh_in, tmp_path) -> Callable[..., Refresh]:
+    """The same, into the test's own folder."""
+    return partial(refresh_in, tmp_path)
 
 
 @pytest.fixture

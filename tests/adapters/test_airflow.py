@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -39,6 +41,15 @@ def test_provider_info_is_what_airflow_expects():
     assert info["versions"] == [__version__]
     (entry_point,) = entry_points(group="apache_airflow_provider").select(value="synth_ops.airflow:get_provider_info")
     assert entry_point.load() is get_provider_info
+
+
+def test_airflow_lists_the_provider_and_its_link():
+    def airflow_says(*arguments):
+        command = [str(Path(sys.executable).with_name("airflow")), "providers", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "synth-ops" in airflow_says("list", "--output", "plain")
+    assert "synth_ops.airflow.links.ReportLink" in airflow_says("links", "--output", "plain")
 
 
 def test_the_group_is_a_chain_of_five(refresh):

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from synth_ops.airflow import SynthSnapshotOperator
+from synth_ops.airflow import SynthSnapshotOperator, synthetic_copy
 from synth_ops.airflow.connections import connection_url
+from synth_ops.airflow.task_group import ALL_STEPS
 from synth_ops.errors import ConfigError
+from synth_ops.location import parse_location
 from synth_ops.registry import PluginKind
+from synth_ops.targets.mysql.target import MySQLTarget
 
 SERVER = {"host": "db", "port": 6000, "login": "ada", "password": "p@ss/word", "schema": "shop"}
 URLS = {
@@ -86,6 +89,45 @@ def test_a_task_without_its_connection_fails_at_once_and_names_it(refresh, run_d
     finished = run_dag(dag)
     assert finished.attempts == {"snapshot": 1}
     assert "there is no connection 'gone' (add it: airflow connections add gone" in "".join(capfd.readouterr())
+
+
+SHOP = "CREATE TABLE customers (id integer PRIMARY KEY, kind varchar(8) NOT NULL)"
+ROWS = ", ".join(f"({number}, 'kind {number % 4}')" for number in range(80))
+
+
+def test_a_night_between_servers_that_connections_name(
+    refresh, run_dag, connection, airflow_db, postgres_server, postgres_database, mariadb_server, mariadb_database
+):
+    """From PostgreSQL to MariaDB; and the same source by the other types that lead to it. No password is kept."""
+    fill = (SHOP, f"INSERT INTO customers VALUES {ROWS}")
+    postgres_server.execute(*fill, database=postgres_database)
+    target = parse_location(mariadb_server.url(mariadb_database), Path.cwd())
+    MySQLTarget(target).mark("test", confirm=mariadb_database)
+    secret = {"login": "synth", "password": "hunter2", "schema": postgres_database}
+    socket = {"host": str(postgres_server.folder), "port": str(postgres_server.port)}
+    url = postgres_server.url(postgres_database, password="hunter2")
+    sources = {
+        "postgres": {"conn_type": "postgres", **secret, "extra": socket},
+        "generic": {"conn_type": "generic", "host": url},
+        "adbc": {"conn_type": "adbc", "extra": {"uri": url, "driver": "adbc_driver_postgresql"}},
+    }
+    testers = {"conn_type": "mysql", "host": "localhost", "login": "root", "schema": mariadb_database}
+    connection({**testers, "extra": {"unix_socket": str(mariadb_server.socket)}}, "testers")
+    night = refresh()
+    night.file.write_text("gate: {policy: off-for-privacy, reason: nobody}\n", encoding="utf-8")
+    with DAG("servers", schedule=None) as dag:
+        for kind, value in sources.items():
+            given = {"source_conn_id": connection(value, kind), "target_conn_id": "testers", "store": str(night.store)}
+            steps = ALL_STEPS if kind == "postgres" else ("snapshot",)
+            synthetic_copy(night.file, group_id=kind, steps=steps, asset=kind, **given)
+    finished = run_dag(dag)
+    assert finished.state == "success"
+    made = {kind: finished.xcoms[f"{kind}.snapshot"]["id"] for kind in sources}
+    assert len(set(made.values())) == 1
+    (generation,) = MySQLTarget(target).generations()
+    assert generation.tables == {"customers": 80}
+    kept = [path for path in Path(airflow_db).parent.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"hunter2" in path.read_bytes()]
 
 
 def test_a_recipe_may_leave_out_what_connections_give(refresh, run_dag, connection, warehouse, airflow_db, tmp_path):

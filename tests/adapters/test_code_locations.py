@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import duckdb
 import pytest
+
+from synth_ops.endpoints import mark_target
 
 STEPS = ["snapshot", "fit", "sample", "gate", "publish"]
 
@@ -119,14 +122,23 @@ def test_the_sensor_asks_for_a_run_when_the_source_has_changed(
 
 
 @pytest.mark.long
-def test_every_step_may_run_in_a_process_of_its_own(night, repository, dagster_instance):
+@pytest.mark.usefixtures("dagster_instance")
+def test_every_step_may_run_in_a_process_of_its_own(refresh, repository, postgres_server, postgres_database):
+    """Those that draw shards and load tables, too, two at a time."""
+    url = postgres_server.url(postgres_database)
+    night = refresh(target=url, generator_settings={"shard_cells": 2_000}, scale=4)
+    mark_target(night.recipe, "test", lambda database: database)
+    said = {"SYNTH_OPS_RECIPE": str(night.file), "SYNTH_OPS_STORE": str(night.store), "SYNTH_OPS_FAN_OUT": "2"}
     job = ["job", "execute", "-f", "assets/definitions.py", "-j", "refresh_test_database"]
     finished = subprocess.run(
         [sys.executable, "-m", "dagster", *job],
         cwd=repository,
+        env=os.environ | said,
         capture_output=True,
         text=True,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+    for part in ("sample_shards[0]", "sample_shards[1]", "publish_tables[0]", "publish_tables[1]"):
+        assert f"{part} - STEP_SUCCESS" in finished.stderr
     assert night.generations() == night.artifacts()["copy"]

@@ -73,6 +73,18 @@ def test_dg_says_in_which_line_an_attribute_is_wrong(repository, tmp_path):
     assert "retires" in finished.stdout
 
 
+def test_dg_scaffolds_it_into_a_project(repository, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(repository / "assets" / "component", project)
+    dg_command = str(Path(sys.executable).with_name("dg"))
+    what = ["scaffold", "defs", "synth_ops.dagster.SynthOpsComponent", "staging", "--source", "shop.duckdb"]
+    finished = subprocess.run([dg_command, *what], cwd=project, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    folder = project / "refresh" / "defs" / "staging"
+    assert yaml.safe_load((folder / "defs.yaml").read_text())["attributes"]["schedule"] == "0 3 * * *"
+    assert load_recipe(folder / "recipe.yaml", target="copy.duckdb").source == "shop.duckdb"
+
+
 @pytest.mark.parametrize("name", ["synth_ops.dagster"])
 def test_dg_finds_the_component_by_its_entry_point(name):
     from importlib.metadata import entry_points

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from synth_ops.artifacts import Evidence, Outcome, Severity
 from synth_ops.report import Context, render_html, write_report
@@ -16,15 +14,6 @@ from synth_ops.report.scores import night_scores
 from synth_ops.testing.check_contexts import check_context
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _CONTRAST = """
 () => {
   const parse = c => { const m = c.match(/[\\d.]+/g).map(Number); return m.length > 3 && m[3] === 0 ? null : m; };
@@ -47,20 +36,6 @@ _CONTRAST = """
   return {seen, low};
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    profile = tmp_path_factory.mktemp("chromium")
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, headless=True, args=SWITCHES, viewport=DESKTOP
-        )
-        yield context
-        context.close()
 
 
 @pytest.fixture
