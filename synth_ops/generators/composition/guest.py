@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import SampleError
+from synth_ops.generators.composition.exclusive import exclusive_groups, fold, unfold
 from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.drawing.values import chunked, decode
 from synth_ops.generators.relational_trees.model import TableModel
@@ -77,20 +78,24 @@ def _is_free(table: Table, column: str) -> bool:
 
 def training_snapshot(
     snapshot: Snapshot, table: Table, columns: Sequence[str], model: TableModel, folder: Path
-) -> Snapshot:
+) -> tuple[Snapshot, list[list[str]]]:
     """A table alone, without its keys, as the frame's codecs show it.
 
     Values that k subjects share are as they are; others are drawn anew from their bin, or from the kept ones.
+
+    Returns:
+        The table, and the groups of its columns that are one there (`exclusive`).
     """
     schema = pa.schema([model.schema.field(name) for name in columns])
     data = snapshot.tables[table.name]
     rows = pa.concat_tables([pq.read_table(file, columns=list(columns)) for file in data.files])
     shown = [_shown(model, name, rows.column(name), table.name) for name in columns]
-    batches = pa.Table.from_arrays(shown, schema=schema).to_batches(max_chunksize=_BATCH_ROWS)
-    written = write_table(folder, table.name, schema, batches)
-    return dataclasses.replace(
-        snapshot, metadata=_alone(snapshot.metadata, table.name, columns), tables={table.name: written}, warnings=()
-    )
+    whole = pa.Table.from_arrays(shown, schema=schema)
+    groups = exclusive_groups(whole)
+    folded = fold(whole, groups)
+    written = write_table(folder, table.name, folded.schema, folded.to_batches(max_chunksize=_BATCH_ROWS))
+    metadata = _alone(snapshot.metadata, table.name, columns, groups)
+    return dataclasses.replace(snapshot, metadata=metadata, tables={table.name: written}, warnings=()), groups
 
 
 def _shown(model: TableModel, column: str, values: pa.ChunkedArray, table: str) -> pa.Array:
@@ -101,13 +106,19 @@ def _shown(model: TableModel, column: str, values: pa.ChunkedArray, table: str) 
     return decode(model, column, codec.encode(chunked(known.combine_chunks())), generator)
 
 
-def _alone(metadata: Metadata, name: str, columns: Sequence[str]) -> Metadata:
-    """What a guest is told: the columns, and the rules between them."""
+def _alone(metadata: Metadata, name: str, columns: Sequence[str], groups: Sequence[Sequence[str]] = ()) -> Metadata:
+    """What a guest is told: the columns, and the rules between them; of a group its first column, as a category."""
     table = metadata.table(name)
+    folded = {group[0] for group in groups}
+    columns = [column for column in columns if not any(column in group[1:] for group in groups)]
     within = (each for each in table.rules if not (each.through or each.child))
     alone = dataclasses.replace(
         table,
-        columns=tuple(column for column in table.columns if column.name in columns),
+        columns=tuple(
+            dataclasses.replace(column, type="VARCHAR", kind=Kind.CATEGORICAL) if column.name in folded else column
+            for column in table.columns
+            if column.name in columns
+        ),
         primary_key=(),
         uniques=(),
         foreign_keys=(),
@@ -128,19 +139,29 @@ class PooledGuest:
         table: Its one table's name.
         columns: That it makes.
         learned: How many rows it learned from.
+        groups: Of columns that are one to the model.
     """
 
-    def __init__(self, fitted: FittedGenerator, *, table: str, columns: Sequence[str], learned: int) -> None:
+    def __init__(
+        self,
+        fitted: FittedGenerator,
+        *,
+        table: str,
+        columns: Sequence[str],
+        learned: int,
+        groups: Sequence[Sequence[str]] = (),
+    ) -> None:
         self.columns = tuple(columns)
-        self._fitted, self._table, self._learned = fitted, table, learned
+        self._fitted, self._table, self._learned, self._groups = fitted, table, learned, groups
 
     @classmethod
     def load(
         cls, generator: Generator, folder: Path, metadata: Metadata, table: str, entry: Mapping[str, Any]
     ) -> PooledGuest:
         """Load a guest from its folder, and what the frame noted of it."""
-        fitted = generator.load(folder, _alone(metadata, table, entry["columns"]))
-        return cls(fitted, table=table, columns=entry["columns"], learned=entry["rows"])
+        columns, groups = entry["columns"], entry["exclusive"]
+        fitted = generator.load(folder, _alone(metadata, table, columns, groups))
+        return cls(fitted, table=table, columns=columns, learned=entry["rows"], groups=groups)
 
     def rows(self, count: int, *, seed: int) -> pa.Table:
         """So many rows, in as many draws as that takes.
@@ -166,7 +187,8 @@ class PooledGuest:
         return pa.concat_tables(found).slice(0, count)
 
     def _read(self, data: TableData) -> pa.Table:
-        return pa.concat_tables([pq.read_table(file, columns=list(self.columns)) for file in data.files])
+        rows = pa.concat_tables([pq.read_table(file) for file in data.files])
+        return unfold(rows, self._groups).select(list(self.columns))
 
 
 def _ignore(_: Progress) -> None:
