@@ -137,10 +137,13 @@ class TargetContract:
 
     def test_rolls_back_step_by_step(self, place: TargetPlace, tmp_path: Path) -> None:
         """Back to what was live before, again and again; what was rolled back is not lost, nor its number used."""
+        rows = {}
         for number in (1, 2, 3):
             publish_marked(place, tmp_path, number, keep=3)
+            rows[number] = place.read(MARKED.table_names)
         for number in (2, 1):
             assert place.target().rollback().number == number
+            assert place.read(MARKED.table_names) == rows[number]
             assert live_mark(place) == number
             assert [(g.number, g.live) for g in place.target().generations()] == [
                 (each, each == number) for each in (1, 2, 3)

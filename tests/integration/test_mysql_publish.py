@@ -34,16 +34,21 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from synth_ops.location import parse_location
-from synth_ops.targets.mysql.swap import Change, resolve
 from synth_ops.targets.mysql.target import MySQLTarget
 from synth_ops.testing.contracts import MARKED, marked
 
 def die(progress):
-    if progress.done == int(sys.argv[4]):
+    if progress.done == tick:
         os.kill(os.getpid(), signal.SIGKILL)
 
-target = MySQLTarget(parse_location(sys.argv[1], Path.cwd()))
-target.publish(MARKED, marked(Path(sys.argv[2]), int(sys.argv[3])), copy_id=sys.argv[3], keep=2, progress=die)
+for line in sys.stdin:  # each in a child of its own, for which everything is loaded
+    number, tick = map(int, line.split())
+    pid = os.fork()
+    if not pid:
+        target = MySQLTarget(parse_location(sys.argv[1], Path.cwd()))
+        target.publish(MARKED, marked(Path(sys.argv[2]), number), copy_id=str(number), keep=2, progress=die)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 JOINED = "SELECT DISTINCT f.publication, s.publication FROM first f JOIN second s USING (id)"
 
@@ -85,15 +90,19 @@ def test_a_publisher_killed_at_any_tick_leaves_old_or_new(database, tmp_path):
     ticks = []
     publish(database, tmp_path, 1, ticks.append)
     outcomes, number = set(), 1
-    for tick in ticks:
+    command = [sys.executable, "-c", KILLED, database.url, str(tmp_path)]
+    publisher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for tick in ticks * 5:
         number += 1
-        command = [sys.executable, "-c", KILLED, database.url, str(tmp_path), str(number), str(tick.done)]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        publisher.stdin.write(f"{number} {tick.done}\n")
+        publisher.stdin.flush()
+        assert int(publisher.stdout.readline()) == -signal.SIGKILL
         live = live_mark(database)
         assert live in {number - 1, number}
         outcomes.add(live == number)
         publish(database, tmp_path, number)
         assert live_mark(database) == number
+    publisher.communicate()
     assert outcomes == {False, True}
     publish(database, tmp_path, number + 1)
     kept = {each.number for each in database.target().generations()}

@@ -17,8 +17,6 @@ from synth_ops.ports import Fixtures, PublishRules
 from synth_ops.testing.contracts import MARKED, unheard
 from synth_ops.testing.contracts import marked as marked_tables
 
-LONG = bool(os.environ.get("SYNTH_OPS_LONG"))
-"""Whether to take minutes; else every test runs in a bounded form."""
 NURSERY = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -194,9 +192,10 @@ def failpoints(database, folder):
     return points
 
 
-def test_a_publisher_killed_anywhere_leaves_old_or_new(marked_with_view, tmp_path, nurseries):
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_a_publisher_killed_anywhere_leaves_old_or_new(marked_with_view, tmp_path, nurseries, times):
     database, number, outcomes = marked_with_view, 2, set()
-    for point in failpoints(database, tmp_path) * (5 if LONG else 1):
+    for point in failpoints(database, tmp_path) * times:
         number += 1
         code, _ = nurseries[0].run("publish", url=database.url, folder=str(tmp_path), number=number, die_at=point)
         assert code == -signal.SIGKILL, point
@@ -365,12 +364,13 @@ def read_through(database, nurseries, folder, query, work):
     return {name: sum(each[name] for each in seen) for name in seen[0]}
 
 
-def test_no_statement_meets_two_generations(marked, tmp_path, nurseries):
+@pytest.mark.parametrize("swaps", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_no_statement_meets_two_generations(marked, tmp_path, nurseries, swaps):
     for number in (1, 2):
         publish(marked, tmp_path, number)
 
     def swap():
-        done = nurseries[0].run("swap_back_and_forth", url=marked.url, swaps=1000 if LONG else 60)
+        done = nurseries[0].run("swap_back_and_forth", url=marked.url, swaps=swaps)
         assert done == (0, "swapped")
 
     seen = read_through(marked, nurseries, tmp_path, JOINED.format("public"), swap)

@@ -129,24 +129,24 @@ FROM generate_series(1, 800) n;
 """
 
 
-def test_the_command_line_marks_and_publishes(postgres_server, postgres_database, shell, tmp_path):
+def test_the_command_line_marks_and_publishes(postgres_server, postgres_database, cli, tmp_path):
     with postgres_server.database() as source:
         postgres_server.execute(SHOP, database=source)
         url = postgres_server.url(postgres_database)
         written = {"source": postgres_server.url(source), "target": url, "tables": {"customers": {"subject": True}}}
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text(yaml.safe_dump(written))
-        refused = shell("run", recipe)
+        refused = cli("run", recipe)
         assert refused.code == 4
         assert "synth-ops target init" in refused.err
-        wrong = shell("target", "init", recipe, "--environment", "staging", "--confirm", "another")
+        wrong = cli("target", "init", recipe, "--environment", "staging", "--confirm", "another")
         assert wrong.code == 4
-        production = shell("target", "init", recipe, "--environment", "eu-prod", "--confirm", postgres_database)
+        production = cli("target", "init", recipe, "--environment", "eu-prod", "--confirm", postgres_database)
         assert production.code == 4
-        assert "is not marked" in shell("plan", recipe).out
-        marked = shell("target", "init", recipe, "--environment", "staging", "--confirm", postgres_database)
+        assert "is not marked" in cli("plan", recipe).out
+        marked = cli("target", "init", recipe, "--environment", "staging", "--confirm", postgres_database)
         assert (marked.code, postgres_database in marked.out) == (0, True)
-        finished = shell("run", recipe)
+        finished = cli("run", recipe)
         assert finished.code == 0, finished.err
         assert "published generation 1" in finished.out
         with psycopg.connect(url) as connection:
@@ -155,12 +155,12 @@ def test_the_command_line_marks_and_publishes(postgres_server, postgres_database
             )
             kinds = "SELECT pg_typeof(size)::text, pg_typeof(tags)::text FROM orders LIMIT 1"
             assert connection.execute(kinds).fetchone() == ("size", "text[]")
-        assert "* " in shell("status", recipe).out
+        assert "* " in cli("status", recipe).out
         postgres_server.execute("ALTER TABLE orders DROP COLUMN tags", database=postgres_database)
-        assert "the target lacks column 'tags': publishing will be refused" in shell("plan", recipe).out
+        assert "the target lacks column 'tags': publishing will be refused" in cli("plan", recipe).out
         same = tmp_path / "same.yaml"
         same.write_text(yaml.safe_dump({"source": f"{url}&user=synth", "target": url}))
-        itself = shell("run", same)
+        itself = cli("run", same)
         assert (itself.code, "is the source" in itself.err) == (4, True)
 
 

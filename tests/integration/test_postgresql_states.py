@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 import psycopg
 import pytest
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
+from synth_ops.sql import THREADS_VARIABLE
 from synth_ops.testing.contracts import MARKED, marked, unheard
 
-RUNS = 500 if os.environ.get("SYNTH_OPS_LONG") else 25
 COPIES = range(1, 6)
 POINTS = (
     "lock taken", "left-overs collected", "homes made", "table first loaded", "keys of table second", "foreign keys",
@@ -120,7 +119,11 @@ class Publishing(RuleBasedStateMachine):
         self.known = {number: self.known[number] for number in order[:keep]}
 
 
-def test_any_order_of_operations_is_safe(marked_database, postgres_server, postgres_database, tmp_path):
+@pytest.mark.parametrize("runs", [25, pytest.param(500, marks=pytest.mark.long)])
+def test_any_order_of_operations_is_safe(
+    marked_database, postgres_server, postgres_database, tmp_path, monkeypatch, runs
+):
+    monkeypatch.setenv(THREADS_VARIABLE, "1")
     database = marked_database(postgres_server, postgres_database, tmp_path)
     copies = {number: marked(tmp_path, number) for number in COPIES}
     with psycopg.connect(database.url, autocommit=True) as admin:
@@ -131,7 +134,7 @@ def test_any_order_of_operations_is_safe(marked_database, postgres_server, postg
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=RUNS,
+                max_examples=runs,
                 stateful_step_count=6,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
