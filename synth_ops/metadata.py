@@ -145,6 +145,7 @@ class Table:
         path: The parts of the name as the source's SQL needs them, each to be quoted: `("main", "flights")`.
         subject: Whether a row of this table is a person (or whom else privacy protects).
         unsupported_checks: How many CHECKs of the source could not be read as DuckDB SQL; the gate reports them.
+        native_checks: Those of them that the table itself declares, in the source's own SQL.
         rules: What was found in the data, beyond what is declared.
         rows: In the snapshot; before one was taken, the source's own estimate, 0 where it has none.
         comment: What the source's schema says about it.
@@ -162,6 +163,7 @@ class Table:
     checks: tuple[Check, ...] = ()
     subject: bool = False
     unsupported_checks: int = 0
+    native_checks: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     rows: int = 0
     comment: str = ""
@@ -453,6 +455,7 @@ def _table_from_json(document: Mapping[str, Any]) -> Table:
         checks=tuple(Check(**{**check, "columns": tuple(check["columns"])}) for check in document["checks"]),
         subject=document["subject"],
         unsupported_checks=document["unsupported_checks"],
+        native_checks=tuple(document.get("native_checks", ())),
         rules=tuple(_rule_from_json(rule) for rule in document.get("rules", ())),
         rows=document["rows"],
         comment=document["comment"],

@@ -118,6 +118,7 @@ class DuckDBSession:
     def _tables(self) -> list[tuple[str, str]]:
         return self._rows(
             f"SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = '{_CATALOG}' AND NOT temporary "
+            "AND schema_name <> 'synth_ops' "
             f"ORDER BY schema_name <> '{_DEFAULT_SCHEMA}', schema_name, table_oid"
         )
 

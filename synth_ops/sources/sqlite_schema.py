@@ -13,6 +13,8 @@ from synth_ops.metadata import Check, ForeignKey
 from synth_ops.sources.sqlite_checks import checks
 from synth_ops.sql import columns_sql, quote
 
+_OURS = "synth_ops_publication"
+"""What this tool keeps in a target."""
 _SHADOWS = ("config", "content", "data", "docsize", "idx", "node", "parent", "rowid", "segdir", "segments", "stat")
 
 
@@ -48,7 +50,7 @@ def declared_tables(connection: sqlite3.Connection, warnings: list[str]) -> list
     """
     found = _rows(connection, "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid")
     virtual = [name for name, sql in found if sql.lstrip()[:14].upper() == "CREATE VIRTUAL"]
-    hidden = {*virtual, *(f"{name}_{suffix}" for name in virtual for suffix in _SHADOWS)}
+    hidden = {_OURS, *virtual, *(f"{name}_{suffix}" for name in virtual for suffix in _SHADOWS)}
     tables = [
         _table(connection, name, sql, warnings)
         for name, sql in found

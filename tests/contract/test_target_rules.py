@@ -329,6 +329,27 @@ def test_tables_that_refer_to_the_live_ones_are_refused_or_follow(marked, tmp_pa
     assert marked.rows("SELECT count(*) FROM users WHERE login LIKE '3-%'") == [(19,)]
 
 
+def test_what_this_tool_keeps_in_a_target_is_no_part_of_a_source(marked, tmp_path):
+    for number in (1, 2):
+        publish(marked, tmp_path, number)
+    assert_source(marked.url, tmp_path, METADATA.table_names)
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_what_this_tool_keeps_in_a_file_is_no_part_of_a_source(scheme, tmp_path):
+    table = Table(name="plans", path=("plans",), columns=(Column(name="code", type="VARCHAR"),))
+    url, data = f"{scheme}:///t.db", {"plans": write_table(tmp_path / "c", table, [("a",)])}
+    target = load(PluginKind.TARGET, scheme)(parse_location(url, tmp_path))
+    target.publish(Metadata(tables=(table,)), data, copy_id="1", keep=1, progress=unheard)
+    assert_source(url, tmp_path, ["plans"])
+
+
+def assert_source(url, folder, tables):
+    location = parse_location(url, folder)
+    with load(PluginKind.SOURCE, location.scheme)(location).session() as session:
+        assert set(session.metadata().table_names) == set(tables)
+
+
 @pytest.mark.parametrize("pattern", ["{name}", "TEST_*"])
 def test_a_denied_name_is_refused(marked, tmp_path, pattern):
     rules = PublishRules(deny=(pattern.format(name=marked.name),))

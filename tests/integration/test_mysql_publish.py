@@ -323,7 +323,8 @@ CREATE TABLE people (
     seen datetime(6) DEFAULT current_timestamp(6) ON UPDATE current_timestamp(6),
     lately int AS (born + 2) STORED, lowered varchar(40) AS (lower(email)) VIRTUAL, UNIQUE KEY mail (email),
     KEY by_note (note(5)), KEY by_seen (seen, born), FULLTEXT KEY words (note), SPATIAL KEY place (home),
-    KEY by_lowered (lowered), CHECK (born > 1900 OR born = 0), CHECK (email LIKE '%@%'))
+    KEY by_lowered (lowered), CHECK (born > 1900 OR born = 0), CHECK (email LIKE '%@%'),
+    CHECK (soundex(email) <> ''))
 CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin COMMENT 'the people'
 """,
     """

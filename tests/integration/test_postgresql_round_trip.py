@@ -27,7 +27,7 @@ SCHEMA = {
         SELECT conrelid::regclass::text, contype::text, regexp_replace(pg_get_constraintdef(k.oid), '\\s+', ' ', 'g'),
             convalidated
         FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace AND n.nspname IN ('public', 'hr')
-        WHERE contype IN ('p', 'u', 'f')""",
+        WHERE contype IN ('p', 'u', 'f', 'c') AND conrelid <> 0""",
     "types": """
         SELECT t.typname, array_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_type t
         JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY t.typname""",
@@ -84,7 +84,8 @@ CREATE TABLE "a""; drop table x; --" (
     "when" timestamptz(3), span interval, raw bytea, doc jsonb, one uuid UNIQUE, part varchar(7), fixed char(3),
     boss integer REFERENCES "a""; drop table x; --" ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     placed bigint REFERENCES hr."Order" ON UPDATE CASCADE, grid integer[][], flag boolean, day date, at time,
-    half numeric GENERATED ALWAYS AS (amount / 2) STORED, CHECK (amount < 1000), UNIQUE (part, fixed)
+    half numeric GENERATED ALWAYS AS (amount / 2) STORED, CHECK (amount < 1000),
+    CHECK (part ~ '^(?!x).*$'), CHECK (doc ? 'a'), UNIQUE (part, fixed)
 );
 COMMENT ON TABLE hr."Order" IS 'it''s an order'; COMMENT ON COLUMN hr."Order".level IS '%s; --';
 CREATE INDEX "by %s; tags" ON "a""; drop table x; --" USING gin (tags);

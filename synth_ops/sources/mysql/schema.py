@@ -49,7 +49,7 @@ class Reflection:
         if table.engine.lower() not in _IN_SNAPSHOT:
             self.warnings.append(f"table {name!r} is kept by {table.engine}, which knows no snapshots: it may be torn")
         columns = tuple(self._reflected(table, look))
-        checks, unsupported = self._checks(path, columns)
+        checks, unsupported, native = self._checks(path, columns)
         names = {column.name for column in columns}
         whole = [i for i in self._catalogue.indexes.get(path, ()) if set(i.columns) <= names and not any(i.parts)]
         keys = {index.name: tuple(map(str, index.columns)) for index in whole if index.unique}
@@ -62,6 +62,7 @@ class Reflection:
             foreign_keys=tuple(self._references(path, names)),
             checks=checks,
             unsupported_checks=unsupported,
+            native_checks=native,
             rows=int(table.estimated_rows),
             comment=table.comment,
             generated=tuple(
@@ -130,8 +131,8 @@ class Reflection:
         """An expression as a statement has it: MySQL's catalogue (not MariaDB's) puts a backslash before each quote."""
         return told if self._mariadb else told.replace("\\'", "'")
 
-    def _checks(self, path: Path, columns: Sequence[Column]) -> tuple[tuple[Check, ...], int]:
-        """Those that DuckDB can evaluate, and the number of the others."""
+    def _checks(self, path: Path, columns: Sequence[Column]) -> tuple[tuple[Check, ...], int, tuple[str, ...]]:
+        """Those that DuckDB can evaluate, the number of the others, and those of them that the table declares."""
         spelling = {column.name.lower(): column.name for column in columns}
         clauses = [self._expression(c) for c in self._catalogue.checks.get(path, ()) if not _JSON_CHECK.fullmatch(c)]
         found: list[Check | None] = [translate(clause, "mysql", spelling) for clause in clauses]
@@ -141,7 +142,8 @@ class Reflection:
             if column.data_type == "enum" and (labels := _labels(column.column_type))
         ]
         kept = usable((check for check in found if check), columns)
-        return kept, len(found) - len(kept)
+        others = tuple(text for text, check in zip(clauses, found, strict=False) if check not in kept)
+        return kept, len(found) - len(kept), others
 
     def _references(self, path: Path, names: set[str]) -> Iterator[ForeignKey]:
         for each in self._catalogue.references.get(path, ()):

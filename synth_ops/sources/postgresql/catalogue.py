@@ -12,12 +12,12 @@ import psycopg
 from synth_ops.native import Index, NativeType
 
 Rows = list[tuple[Any, ...]]
-_TABLES = """
+_TABLES = r"""
 SELECT c.oid, n.nspname, c.relname, greatest(c.reltuples, 0)::int8, coalesce(obj_description(c.oid, 'pg_class'), ''),
        c.relkind = 'p', has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^(pg_.*|synth_ops(_\d+_\d+)?)$'
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname <> 'public', n.nspname, c.oid

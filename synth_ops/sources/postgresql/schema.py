@@ -55,7 +55,7 @@ class Reflection:
         name = self._names[table.oid]
         columns = tuple(self._reflected(table, size_of))
         constraints = self._catalogue.constraints.get(table.oid, ())
-        checks, unsupported = self._checks(table, columns, constraints)
+        checks, unsupported, native = self._checks(table, columns, constraints)
         if any(constraint.kind == "x" for constraint in constraints):
             self.warnings.append(f"an EXCLUDE constraint of table {name!r} is not known to the generator")
         indexes = self._catalogue.indexes.get(table.oid, ())
@@ -74,6 +74,7 @@ class Reflection:
             foreign_keys=tuple(self._references(table, constraints)),
             checks=checks,
             unsupported_checks=unsupported,
+            native_checks=native,
             rows=table.estimated_rows,
             comment=table.comment,
             generated=tuple(
@@ -152,10 +153,11 @@ class Reflection:
 
     def _checks(
         self, table: CatalogueTable, columns: Sequence[Column], constraints: Sequence[CatalogueConstraint]
-    ) -> tuple[tuple[Check, ...], int]:
-        """Those that DuckDB can evaluate, and the number of the others."""
+    ) -> tuple[tuple[Check, ...], int, tuple[str, ...]]:
+        """Those that DuckDB can evaluate, the number of the others, and those of them that the table declares."""
         spelling = {column.name: column.name for column in columns}
-        found = [translate(each.expression, "postgres", spelling) for each in constraints if each.kind == "c"]
+        own = [each.expression for each in constraints if each.kind == "c"]
+        found = [translate(each, "postgres", spelling) for each in own]
         implied: list[Check | None] = []
         for column in self._columns[table.oid].values():
             for each in self._chain(column):
@@ -168,7 +170,8 @@ class Reflection:
                     implied.append(Check(expression=check.expression, columns=check.columns) if check else None)
         candidates = [*found, *implied]
         kept = usable((check for check in candidates if check), columns)
-        return kept, len(candidates) - len(kept)
+        others = tuple(text for text, check in zip(own, found, strict=True) if check not in kept)
+        return kept, len(candidates) - len(kept), others
 
     def _names_of(self, table: int, numbers: Sequence[int]) -> tuple[str, ...]:
         """The columns of those numbers; empty where one is an expression or a generated column."""

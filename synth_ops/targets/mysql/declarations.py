@@ -202,6 +202,11 @@ def _add_checks(connection: Connection, table: Table, name: str, *, native: bool
             logger.warning("table %s: %s is not declared in the target, which can't say it", table.name, what)
         else:
             changes[f"{what}, number {len(changes) + 1}"] = f"ADD CHECK ({expression}\n)"
+    for number, expression in enumerate(table.native_checks if native else (), start=1):
+        if _holds(connection, name, expression):
+            changes[f"CHECK {number} of MySQL's own"] = f"ADD CHECK ({expression}\n)"
+        else:
+            logger.warning("table %s: CHECK %s of MySQL's own is not declared: rows break it", table.name, number)
     if changes and is_mariadb(connection):  # which would copy the table to look again
         rows(connection, "SET SESSION check_constraint_checks = 0")
     attempt(connection, table.name, name, changes)

@@ -83,6 +83,8 @@ def add_keys(connection: Connection, metadata: Metadata, table: Table, built: Pl
         expression = _check_sql(metadata, table, check)
         if expression:
             attempt(connection, f"{alter} CHECK ({expression})", f"table {table.name}: {_named(check)}")
+    for number, expression in enumerate(table.native_checks if metadata.dialect == DIALECT else (), start=1):
+        attempt(connection, f"{alter} CHECK ({expression})", f"table {table.name}: CHECK {number} of PostgreSQL's own")
     for index in table.indexes if metadata.dialect == DIALECT else ():
         unique = "UNIQUE " if index.unique else ""
         statement = f"CREATE {unique}INDEX {sql.quote(index.name)} ON {place_sql(built)} {index.definition}"
@@ -110,7 +112,9 @@ def attempt(connection: Connection, statement: str, what: str) -> None:
     except errors.InsufficientPrivilege:
         raise
     except (errors.ProgrammingError, errors.CheckViolation, errors.DataError) as error:
-        logger.warning("%s is not declared in the target, which can't say it (%s)", what, error.sqlstate)
+        logger.warning(
+            "%s is not declared in the target, which can't say it, or whose rows break it (%s)", what, error.sqlstate
+        )
 
 
 def _missing_labels(connection: Connection, wanted: NativeType, name: str) -> list[str]:
