@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from synth_ops import __version__
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, GateReport, Snapshot
@@ -29,7 +29,6 @@ from synth_ops.errors import (
 )
 from synth_ops.plan import STEPS
 from synth_ops.ports import (
-    Capability,
     ChoosyGenerator,
     ComposedGenerator,
     PlanningSource,
@@ -37,7 +36,6 @@ from synth_ops.ports import (
     ProgressListener,
     ShardedGenerator,
     ShowingTarget,
-    StagingTarget,
     Target,
     Threshold,
 )
@@ -166,7 +164,7 @@ def _on_the_ladder(
             made = _through(recipe, steps, store, given, progress, place, fell)
             why = f"its copy failed the gate: {made[2]['blocked_by']}" if made[2].get("verdict") == "failed" else ""
         except SynthOpsError as error:
-            if place + 1 == len(rungs) or not _is_of_the_generator(error):
+            if place + 1 == len(rungs) or not is_of_the_generator(error):
                 raise
             why = error.message
         if made and (not why or place + 1 == len(rungs)):
@@ -178,12 +176,12 @@ def _on_the_ladder(
         steps, given = _LADDER[: _LADDER.index(step) + 1], snapshot
 
 
-def _is_of_the_generator(error: SynthOpsError) -> bool:
+def is_of_the_generator(error: SynthOpsError) -> bool:
     """Whether another generator may do better: a plug-in may raise anything."""
     return type(error) is SynthOpsError or isinstance(error, FitError | SampleError)
 
 
-def _has_another(recipe: Recipe, store: Store, model: ArtifactRef) -> bool:
+def has_another(recipe: Recipe, store: Store, model: ArtifactRef) -> bool:
     """Whether the recipe names a generator after the one that fitted a model."""
     return len(recipe.generators) > 1 and _place(recipe, store, model)[0] + 1 < len(recipe.generators)
 
@@ -204,7 +202,7 @@ def _through(
         fell: Those that failed before it, and why: the report says so.
     """
     for step in steps:
-        with _nothing_unforeseen():
+        with nothing_unforeseen():
             made = (
                 _fit(recipe, store, given, progress, rung)
                 if step == "fit"
@@ -237,7 +235,7 @@ def _instead(facts: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _nothing_unforeseen() -> Iterator[None]:
+def nothing_unforeseen() -> Iterator[None]:
     """An orchestrator logs what it catches, and the text of an error that nobody foresaw may hold values."""
     try:
         yield
@@ -334,122 +332,6 @@ def latest_report(recipe: Recipe, *, store: Store) -> tuple[GateReport, dict[str
     return recall_report(recipe, store, report, publication)
 
 
-def plan_shards(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int) -> list[list[int]]:
-    """Deal the shards of the copy that a recipe asks for to at most `tasks` workers.
-
-    Args:
-        needs: The model.
-        tasks: How many workers there are.
-
-    Returns:
-        For each worker the numbers of its shards; for none where the generator draws a copy in one piece, or fails and
-        has another one after it: the step `sample` then draws alone, and goes on to that.
-    """
-    with _left_to_sample(recipe, store, needs), _nothing_unforeseen():
-        fitted = _sharded(store, _required(store, needs, ArtifactKind.MODEL))
-        count = fitted.shards(recipe.scale) if fitted else 1
-        return [list(range(first, count, tasks)) for first in range(min(tasks, count))] if count > 1 else []
-    return []
-
-
-def run_shards(
-    recipe: Recipe,
-    shards: Sequence[int],
-    *,
-    store: Store,
-    needs: ArtifactRef,
-    progress: ProgressListener | None = None,
-) -> list[ArtifactRef]:
-    """Draw some shards of a copy into the store; the step `sample` puts them together when all are there.
-
-    Args:
-        shards: Numbers, from `plan_shards`.
-        needs: The model.
-
-    Returns:
-        Those that were drawn: all, unless the generator fails and has another one after it, which `sample` goes on to.
-
-    Raises:
-        SampleError: One can't be drawn, and there is no other generator.
-    """
-    from synth_ops.steps.shards import sample_shard
-
-    drawn: list[ArtifactRef] = []
-    with _left_to_sample(recipe, store, needs), _nothing_unforeseen():
-        model = _required(store, needs, ArtifactKind.MODEL)
-        fitted = _sharded(store, model)
-        if fitted is None:
-            raise RecipeError("this generator draws a copy in one piece", "run the step sample alone")
-        told = progress or _ignore
-        for shard in shards:
-            made = sample_shard(model, fitted, shard, seed=recipe.seed, scale=recipe.scale, store=store, progress=told)
-            drawn.append(made[0])
-    return drawn
-
-
-@contextlib.contextmanager
-def _left_to_sample(recipe: Recipe, store: Store, model: ArtifactRef) -> Iterator[None]:
-    """Let a generator fail that has another one after it: the step `sample` meets the failure, and goes on to that."""
-    try:
-        yield
-    except SynthOpsError as error:
-        if not (_is_of_the_generator(error) and _has_another(recipe, store, model)):
-            raise
-        logger.warning("a part of the copy can't be drawn, which the step sample sees to: %s", error.message)
-
-
-def plan_tables(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int) -> list[dict[str, Any]]:
-    """Begin to publish: open the copy's place in the target, and deal its tables to at most `tasks` workers.
-
-    Args:
-        needs: The copy or its report.
-        tasks: How many workers there are.
-
-    Returns:
-        For each worker the names of its `tables`, and the `token` that it shows; for none where the step `publish` has
-        to do it alone: the target can't be loaded apart, the rules tie its tables together, or the copy is live.
-
-    Raises:
-        PublishRefusedError: The copy has not passed its gate, or the target must not be written.
-        PublishError: The target can't take it.
-    """
-    from synth_ops.steps.publish import begin_publication
-
-    with _nothing_unforeseen():
-        report, target = _judged(recipe, store, needs)
-        if Capability.STAGING not in target.capabilities:
-            return []
-        token, dealt = begin_publication(report, cast("StagingTarget", target), store=store, tasks=tasks)
-    return [{"token": token, "tables": tables} for tables in dealt]
-
-
-def load_tables(
-    recipe: Recipe,
-    tables: Sequence[str],
-    token: str,
-    *,
-    store: Store,
-    needs: ArtifactRef,
-    progress: ProgressListener | None = None,
-) -> None:
-    """Load some tables of a copy into its place in the target; the step `publish` swaps all of them in.
-
-    Args:
-        tables, token: From `plan_tables`.
-        needs: The copy or its report.
-
-    Raises:
-        PublishRefusedError: The copy has not passed its gate, or another run has begun to publish since.
-        PublishError: The target does not take the rows.
-    """
-    from synth_ops.steps import publish
-
-    with _nothing_unforeseen():
-        report, target = _judged(recipe, store, needs)
-        staging = cast("StagingTarget", target)
-        publish.load_tables(report, staging, tables, token, store=store, progress=progress or _ignore)
-
-
 def known_tables(recipe: Recipe, store: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
     """The tables that a recipe's copies have, as far as is known without reading the source.
 
@@ -510,7 +392,7 @@ def try_gate(recipe: Recipe, *, store: Store, progress: ProgressListener | None 
 
     told = progress or _ignore
     snapshot = read_snapshot(store, run_step(recipe, "snapshot", store=store, progress=told).ref)
-    with _nothing_unforeseen():
+    with nothing_unforeseen():
         return run_controls(snapshot, _assemble_gate(recipe, store), store=store, seed=recipe.seed, progress=told)
 
 
@@ -553,7 +435,7 @@ def _snapshot(recipe: Recipe, store: Store, _: ArtifactRef | None, progress: Pro
 def _fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener, rung: int = 0) -> _Made:
     from synth_ops.steps.fit import fit
 
-    snapshot = _required(store, needs, ArtifactKind.SNAPSHOT)
+    snapshot = required(store, needs, ArtifactKind.SNAPSHOT)
     will_do = _model_that_will_do(recipe, store, snapshot) if recipe.refit is Refit.ON_DRIFT and not rung else None
     if will_do:
         label = _choice_of(store, will_do).label
@@ -593,7 +475,7 @@ def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef) -> 
 def _sample(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: ProgressListener) -> _Made:
     from synth_ops.steps.sample import assemble, sample
 
-    model = _required(store, needs, ArtifactKind.MODEL)
+    model = required(store, needs, ArtifactKind.MODEL)
     drawn = _drawn_shards(recipe, store, model)
     if drawn:
         ref, skipped = assemble(model, len(drawn), seed=recipe.seed, scale=recipe.scale, store=store)
@@ -611,13 +493,13 @@ def _drawn_shards(recipe: Recipe, store: Store, model: ArtifactRef) -> list[Arti
 
     if not store.exists(shard_ref(model, 0, seed=recipe.seed, scale=recipe.scale)):
         return []
-    fitted = _sharded(store, model)
+    fitted = sharded(store, model)
     count = fitted.shards(recipe.scale) if fitted else 0
     shards = [shard_ref(model, shard, seed=recipe.seed, scale=recipe.scale) for shard in range(count)]
     return shards if all(store.exists(shard) for shard in shards) else []
 
 
-def _sharded(store: Store, model: ArtifactRef) -> ShardedGenerator | None:
+def sharded(store: Store, model: ArtifactRef) -> ShardedGenerator | None:
     """A fitted model whose copies can be drawn in parts; None for one whose copies can't."""
     from synth_ops.artifact_io import read_metadata, read_model
 
@@ -644,7 +526,7 @@ def _gate(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: Pro
     from synth_ops.verdict import summary
 
     report, skipped = gate(
-        _required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe, store), store=store, progress=progress
+        required(store, needs, ArtifactKind.COPY), _assemble_gate(recipe, store), store=store, progress=progress
     )
     _, document, context = recall_report(recipe, store, report.ref)
     facts = {
@@ -661,7 +543,7 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
     from synth_ops.report import write_published_page
     from synth_ops.steps.publish import publish
 
-    report, target = _judged(recipe, store, needs)
+    report, target = judged(recipe, store, needs)
     ref, generation, skipped = publish(
         report,
         target,
@@ -682,11 +564,11 @@ def _publish(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: 
     return ref, skipped, {**facts, "target": recipe.target_location().label, "copy": generation.copy}
 
 
-def _judged(recipe: Recipe, store: Store, needs: ArtifactRef | None) -> tuple[ArtifactRef, Target]:
+def judged(recipe: Recipe, store: Store, needs: ArtifactRef | None) -> tuple[ArtifactRef, Target]:
     """The report that the recipe's own gate makes of a copy, whether it is there or not, and the target."""
     from synth_ops.artifact_io import read_report
 
-    given = _required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
+    given = required(store, needs, ArtifactKind.REPORT, ArtifactKind.COPY)
     target = open_target(recipe)
     refuse_same_database(recipe, target)
     copy = given if given.kind is ArtifactKind.COPY else read_report(store, given).copy
@@ -743,7 +625,13 @@ def _generator(name: str, settings: Mapping[str, Any]) -> Any:
     return open_generator(name, settings)
 
 
-def _required(store: Store, ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:
+def required(store: Store, ref: ArtifactRef | None, *kinds: ArtifactKind) -> ArtifactRef:
+    """What a step goes on with, if it is of the right kind, and this very version made it.
+
+    Raises:
+        RecipeError: It is of another kind.
+        ArtifactVersionError: Another version of the package made it.
+    """
     if ref is None or ref.kind not in kinds:
         wanted = " or ".join(kinds)
         raise RecipeError(

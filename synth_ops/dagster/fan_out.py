@@ -14,7 +14,7 @@ import dagster as dg
 
 from synth_ops.artifacts import ArtifactKind
 from synth_ops.dagster.execution import Execution, told_to_dagster
-from synth_ops.run import load_tables, plan_shards, plan_tables, run_shards
+from synth_ops.fan_out import load_tables, plan_shards, plan_tables, run_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from synth_ops.artifacts import ArtifactKind
 from synth_ops.dagster import synthetic_assets
 from synth_ops.endpoints import mark_target
 from synth_ops.errors import PublishRefusedError
-from synth_ops.run import load_tables, plan_tables, run_all, run_step
+from synth_ops.fan_out import load_tables, plan_tables
+from synth_ops.run import run_all, run_step
 from synth_ops.store import Store
 
 IN_SHARDS = {"generator_settings": {"shard_cells": 2_000}, "scale": 4}
