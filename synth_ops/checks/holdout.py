@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from synth_ops.artifacts import Basis, Evidence, Severity
@@ -21,6 +21,7 @@ from synth_ops.ports import Audit, CheckContext, Threshold
 
 _SUBJECTS, _MEMBERSHIP = "privacy.holdout_subjects", "privacy.membership_auc"
 HOLDOUT_LIMITS: Mapping[str, Threshold] = {**MEMORISATION_LIMITS, **INFERENCE_LIMITS}
+_TOLD = 5
 _FEWEST = 10
 """A side: of fewer, a copy of everybody looks no different from chance."""
 
@@ -35,12 +36,15 @@ def held_out(context: CheckContext, limits: Mapping[str, Threshold]) -> list[Evi
         return evidence
     evidence += _other_persons(context, audit)
     with open_databases(audit.metadata, train=audit.train, holdout=audit.holdout, audit=audit.copy) as databases:
+        unseen: list[str] = []
         for root in audit.subjects:
-            evidence += measured(partial(_root, databases, audit, root, limits), check=_SUBJECTS, table=root)
-    return evidence
+            evidence += measured(partial(_root, databases, audit, root, limits, unseen), check=_SUBJECTS, table=root)
+    return [*evidence, *_unseen(unseen)]
 
 
-def _root(databases: Databases, audit: Audit, root: str, limits: Mapping[str, Threshold]) -> Iterator[Evidence]:
+def _root(
+    databases: Databases, audit: Audit, root: str, limits: Mapping[str, Threshold], unseen: list[str]
+) -> Iterator[Evidence]:
     views = views_of(databases, audit, root)
     members = audit.subjects[root]
     for view in views:
@@ -50,8 +54,7 @@ def _root(databases: Databases, audit: Audit, root: str, limits: Mapping[str, Th
     if views:
         yield from measured(partial(membership, views, root, limits), check=_MEMBERSHIP, table=root)
     else:
-        reason = "too few learned columns, or rows on a side, to know anybody by"
-        yield failed(check=_MEMBERSHIP, table=root, reason=reason, severity=Severity.WARNING)
+        unseen.append(root)
     for name in audit.split:
         if path_to(audit.metadata, name, root) is not None:
             table = audit.metadata.table(name)
@@ -59,6 +62,18 @@ def _root(databases: Databases, audit: Audit, root: str, limits: Mapping[str, Th
             yield from measured(inferred, check=INFERENCE, table=name)
             disclosed = partial(identity_disclosure, databases, table, limits)
             yield from measured(disclosed, check="privacy.replicated_uniques", table=name)
+
+
+def _unseen(roots: Sequence[str]) -> Iterator[Evidence]:
+    """The tables whose subjects nobody can be told by: one line, however many they are."""
+    if roots:
+        reason = "too few learned columns, or rows on a side, to know anybody by"
+        if len(roots) == 1:
+            yield failed(check=_MEMBERSHIP, table=roots[0], reason=reason, severity=Severity.WARNING)
+            return
+        more = f" and {len(roots) - _TOLD} more" if len(roots) > _TOLD else ""
+        reason = f"{reason}: {', '.join(roots[:_TOLD])}{more}"
+        yield failed(check=_MEMBERSHIP, subject=f"{len(roots)} tables", reason=reason, severity=Severity.WARNING)
 
 
 def _enough(context: CheckContext, audit: Audit) -> Evidence:

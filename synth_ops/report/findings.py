@@ -29,6 +29,7 @@ class Finding:
     value: str
     limit: str
     interval: str
+    between: str
     basis: str
     n: int
     status: str
@@ -137,6 +138,7 @@ def _finding(block: Outcome | None, warn: Outcome | None) -> Finding:
         value=words.number(evidence["value"]),
         limit=words.limits(evidence, softer),
         interval=words.interval(evidence),
+        between=words.between(evidence),
         basis=words.basis(evidence.get("basis", "")),
         n=evidence["n"],
         status=status,

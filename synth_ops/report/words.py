@@ -72,7 +72,7 @@ _TITLES: Mapping[str, str] = {
     "privacy.key_overlap": "keys that the source has, too",
     "privacy.rare_categories": "values that too few people share",
     "privacy.extremes": "values beyond what enough people reach",
-    "privacy.identical_rows": "rows that are real people's",
+    "privacy.identical_rows": "rows that equal a real one",
 }
 
 _TOO_NEAR = (
@@ -107,6 +107,15 @@ _BASES: Mapping[str, str] = {
     "audit": "on a copy by a model that saw half of the subjects, against these and the others",
     "source": "on the snapshot, against an earlier one",
 }
+_OF_A_COPY: Mapping[str, float] = {
+    "privacy.identical_rows": 1.0,
+    "privacy.dcr_share": 1.0,
+    "privacy.nndr_ratio": 0.0,
+    "privacy.membership_auc": 1.0,
+    "privacy.membership_tpr": 1.0,
+    "privacy.attribute_inference": 1.0,
+}
+"""What a copy would give that consists of the very rows it was learned from."""
 _NOT_MEASURED = "What can't be measured does not pass: run `synth-ops gate` again; if it stays, the log says where."
 _MANY, _SMALL = 10_000, 1e-4
 
@@ -120,7 +129,7 @@ def title(check: str) -> str:
     """What a check measures, in plain words.
 
     >>> title("privacy.identical_rows"), title("privacy.some_new_one"), title("mine")
-    ("rows that are real people's", 'some new one', 'mine')
+    ('rows that equal a real one', 'some new one', 'mine')
     """
     return _TITLES.get(check, check.partition(".")[2].replace("_", " ") or check)
 
@@ -179,9 +188,11 @@ def limit(evidence: Evidence) -> str:
 def limits(evidence: Evidence, softer: Evidence | None) -> str:
     """The limits in words, where there may be one to warn and one to block.
 
-    >>> limits({"minimum": None, "maximum": 0.2}, {"minimum": None, "maximum": 0.1})
+    >>> limits({"value": 0.1, "minimum": None, "maximum": 0.2}, {"minimum": None, "maximum": 0.1})
     'at most 0.1; at most 0.2 or it blocks'
     """
+    if not math.isfinite(float(evidence["value"])):
+        return "has to be measured"
     block = limit(evidence)
     return f"{limit(softer)}; {block} or it blocks" if softer and limit(softer) != block else block
 
@@ -189,6 +200,20 @@ def limits(evidence: Evidence, softer: Evidence | None) -> str:
 def basis(name: str) -> str:
     """Which data a number comes from, where it is not the copy and the whole snapshot."""
     return _BASES.get(name, "")
+
+
+def between(evidence: Evidence) -> str:
+    """What other real people would give, and what those would who were learned from.
+
+    >>> between({"check": "privacy.dcr_share", "reference": 0.5})
+    'other real people would give 0.5, those learned from 1'
+    >>> between({"check": "integrity.unique", "reference": None})
+    ''
+    """
+    fresh, copied = evidence.get("reference"), _OF_A_COPY.get(evidence["check"])
+    if fresh is None or copied is None:
+        return ""
+    return f"other real people would give {number(fresh)}, those learned from {number(copied)}"
 
 
 def interval(evidence: Evidence) -> str:
