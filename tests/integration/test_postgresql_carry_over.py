@@ -244,6 +244,26 @@ ALTER MATERIALIZED VIEW public.empty OWNER TO {role}_owner""")
     assert migrated.rows(homes + "(SELECT FROM pg_class WHERE relnamespace = n.oid)") == [(1,)], "the live one's"
 
 
+def test_materialized_views_over_views_are_refused_or_filled_after_the_swap(migrated, tmp_path):
+    migrated.execute("""
+CREATE VIEW public.named AS SELECT name, id FROM public.orgs;
+CREATE MATERIALIZED VIEW public.far AS SELECT DISTINCT name FROM public.named;
+CREATE MATERIALIZED VIEW public.further AS SELECT DISTINCT name FROM public.far;
+CREATE MATERIALIZED VIEW public.unfilled AS SELECT name FROM public.named WITH NO DATA""")
+    before = catalogue(migrated)
+    with pytest.raises(PublishRefusedError, match=r"materialized view public\.far; .*recreate"):
+        publish(migrated, tmp_path, 1)
+    asked = PublishRules(recreate_dependents=True)
+    for number in (1, 2):
+        publish(migrated, tmp_path, number, asked)
+        for name in ("far", "further"):
+            assert migrated.rows(f"SELECT name FROM public.{name}") == [(f"org {number}",)]
+    migrated.target(rules=asked).rollback()
+    assert migrated.rows("SELECT name FROM public.further") == [("org 1",)]
+    assert migrated.rows("SELECT relispopulated FROM pg_class WHERE relname = 'unfilled'") == [(False,)]
+    assert catalogue(migrated) == before
+
+
 @pytest.mark.parametrize(
     ("statement", "named"),
     [

@@ -52,7 +52,24 @@ WHERE d.classid <> 'pg_statistic_ext'::regclass
     AND NOT (y.oid IS NOT NULL AND y.typelem IN (SELECT o.oid FROM owned o))
 ORDER BY 5
 """
+_OVER_VIEWS = """
+WITH RECURSIVE above (oid, relkind, depth) AS (
+    SELECT oid, 'r'::"char", 0 FROM unnest(%(tables)s::oid[]) oid
+    UNION
+    SELECT v.oid, v.relkind, above.depth + 1 FROM above JOIN pg_depend d
+        ON d.refclassid = 'pg_class'::regclass AND d.refobjid = above.oid AND d.classid = 'pg_rewrite'::regclass
+    JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class AND v.oid <> above.oid
+    WHERE above.depth > 0 OR v.relkind = 'v'
+)
+SELECT c.oid, n.nspname, pg_describe_object('pg_class'::regclass, c.oid, 0)
+FROM above JOIN pg_class c ON c.oid = above.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE above.relkind = 'm' GROUP BY c.oid, n.nspname ORDER BY max(above.depth), c.oid
+"""
 _STATEMENTS = {
+    "materialized view over views": """
+SELECT '', '',
+    CASE WHEN relispopulated THEN format('REFRESH MATERIALIZED VIEW %%I.%%I', n.nspname, c.relname) ELSE '' END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s""",
     "view": """
 SELECT '', format('CREATE OR REPLACE VIEW %%I.%%I %%s AS %%s', n.nspname, c.relname,
     coalesce('WITH (' || array_to_string(c.reloptions, ', ') || ')', ''), pg_get_viewdef(c.oid)), ''
@@ -85,11 +102,13 @@ class Rebinding(StrEnum):
     """One with an SQL-standard body; replaced by itself."""
     MATERIALIZED_VIEW = "materialized view"
     """Replaced by another one, filled before the swap; see `materialized`."""
+    OVER_VIEWS = "materialized view over views"
+    """It looks at the tables through views, which follow: it stays, and is filled anew right after the swap."""
     OTHER = "other"
     """Not at all: row types, partitions, publications, defaults of other tables."""
 
 
-_ONLY_WHEN_ASKED = (Rebinding.FOREIGN_KEY, Rebinding.MATERIALIZED_VIEW)
+_ONLY_WHEN_ASKED = (Rebinding.FOREIGN_KEY, Rebinding.MATERIALIZED_VIEW, Rebinding.OVER_VIEWS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +133,13 @@ class Dependent:
 def find(connection: Connection, tables: Collection[int]) -> list[Dependent]:
     """Everything that depends on some tables and is no part of them."""
     rows = connection.execute(_DEPENDENTS, {"tables": list(tables)}).fetchall()
-    return [
+    found = [
         Dependent(kind=Rebinding(kind), oid=oid, schema=schema, table=table, description=description)
         for kind, oid, schema, table, description in rows
+    ]
+    return found + [
+        Dependent(kind=Rebinding.OVER_VIEWS, oid=oid, schema=schema, table="", description=description)
+        for oid, schema, description in connection.execute(_OVER_VIEWS, {"tables": list(tables)}).fetchall()
     ]
 
 
@@ -161,12 +184,13 @@ def rebinding(connection: Connection, found: Sequence[Dependent]) -> tuple[list[
     """What makes dependents follow, as the server prints it while the old tables are in their places.
 
     Returns:
-        Statements to run before the tables move; after that; and, for foreign keys that were proven, after the commit.
+        Statements to run before the tables move; after that; and after the commit, to prove foreign keys again and to
+        fill materialized views.
     """
     before, after, proofs = [], [], []
     for each in (each for each in found if each.kind.value in _STATEMENTS):
         ((first, then, proof),) = connection.execute(_STATEMENTS[each.kind.value], (each.oid,)).fetchall()
         before += [first] if first else []
-        after.append(then)
+        after += [then] if then else []
         proofs += [proof] if proof else []
     return before, after, proofs

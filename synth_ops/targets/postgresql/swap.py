@@ -280,10 +280,14 @@ def _resolve(around: Surroundings, token: str) -> None:
 
 
 def _prove(connection: Connection, proofs: Sequence[str]) -> None:
-    """Validate the foreign keys of other tables, which may refer to keys that are no more."""
+    """Validate the foreign keys of other tables, which may refer to keys that are no more; fill materialized views."""
     for statement in proofs:
         try:
             with connection.transaction():
                 connection.execute(statement)
         except psycopg.Error as error:
-            logger.warning("%s: it holds for new rows alone (%s)", statement, error.sqlstate)
+            logger.warning(
+                "%s failed (%s): a foreign key holds for new rows alone, a materialized view shows the old ones",
+                statement,
+                error.sqlstate,
+            )
