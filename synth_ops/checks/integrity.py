@@ -45,7 +45,7 @@ class IntegrityCheck:
     """Runs the built-in suite of every table, or the user's in its place, as one DuckDB query a table."""
 
     name = "integrity"
-    version = "1"
+    version = "2"
     thresholds: Mapping[str, Threshold] = {_ROW_COUNT: Threshold(block=ROW_BAND), _ORPHANS: Threshold(block=0.02)}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:

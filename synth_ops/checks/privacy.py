@@ -28,7 +28,7 @@ class PrivacyCheck:
     """Compares the copy with the source, and the audit's copy with both halves of it; only numbers leave it."""
 
     name = "privacy"
-    version = "3"
+    version = "4"
     thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS, **HOLDOUT_LIMITS}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:

@@ -611,10 +611,16 @@ def test_the_canaries_would_be_seen(shop):
     assert yaml.safe_load(shop.recipe.read_text(encoding="utf-8"))["source"] == "shop.duckdb"
 
 
-def test_no_canary_stands_in_what_a_run_leaves_for_people(shop, cli):
+@pytest.mark.parametrize("verdict", ["passed", "failed"])
+def test_no_canary_stands_in_what_a_run_leaves_for_people(shop, cli, verdict):
+    if verdict == "failed":
+        shop.change(gate={"thresholds": {"fidelity.mean_column_distance": -1.0}})
     finished = cli("run", shop.recipe, "--json")
-    assert CANARY not in finished.out + finished.err
+    assert finished.code == (0 if verdict == "passed" else 3)
+    shown = [cli("report", shop.recipe, "--format", form).out for form in ("markdown", "json")]
+    assert all(verdict in text for text in shown)
+    assert CANARY not in finished.out + finished.err + "".join(shown)
     assert CANARY not in str(shop.published())
-    for kind in set(ArtifactKind) - {ArtifactKind.SNAPSHOT}:
-        for file in (shop.store / kind).rglob("*"):
+    for place in [place for place in shop.store.iterdir() if place.name != ArtifactKind.SNAPSHOT]:
+        for file in place.rglob("*"):
             assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file

@@ -144,16 +144,28 @@ def test_a_suite_made_by_great_expectations_runs_on_the_staged_table(source, mar
     assert "by_total" not in own.evidence.detail
 
 
-def test_of_a_copy_that_fails_a_suite_nothing_stays(source, marked, tmp_path):
+def test_of_a_copy_that_fails_a_suite_nothing_stays_and_no_value_is_told(source, marked, tmp_path):
     suite = {
-        "expectations": [{"type": "expect_column_mean_to_be_between", "kwargs": {"column": "credit", "max_value": 1}}]
+        "expectations": [
+            {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "credit", "max_value": 1}},
+            {"type": "expect_column_values_to_match_regex", "kwargs": {"column": "E-mail", "regex": "^nobody$"}},
+        ]
     }
     (tmp_path / "Customers.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
     document = {"source": source, "target": marked.url, "gate": {**OFF, "suites": ["Customers.yaml"]}}
+    logged = len(marked.server.log)
     report = gated(parse_recipe(document).at(tmp_path), Store(tmp_path / "store"))
-    assert [o.evidence.check for o in report.failures] == ["suite.expect_column_mean_to_be_between"]
+    assert {o.evidence.check: o.evidence.value for o in report.failures} == {
+        "suite.expect_column_mean_to_be_between": 1.0,
+        "suite.expect_column_values_to_match_regex": 1500.0,
+    }
     assert homes(marked) == []
     assert marked.rows("SELECT count(*) FROM synth_ops.generation") == [(0,)]
+    said = marked.server.log[logged:] + "".join(
+        file.read_text(encoding="utf-8") for file in report.html.parent.iterdir() if file.is_file()
+    )
+    assert "EXPLAIN" in said
+    assert "@example." not in said
 
 
 def test_where_the_copy_can_not_be_loaded_suites_run_on_its_files(source, postgres_server, postgres_database, tmp_path):
