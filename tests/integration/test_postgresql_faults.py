@@ -7,6 +7,7 @@ import os
 import selectors
 import socket
 import subprocess
+import sys
 import threading
 
 import psycopg
@@ -284,3 +285,46 @@ class TestGuard:
         with pytest.raises(PublishRefusedError, match="63 bytes") as refusal:
             marked.target().publish(Metadata(tables=tuple(tables)), data, copy_id="1", keep=1, progress=unheard)
         assert all(name in str(refusal.value) for name in names)
+
+
+STARVED = """
+import os, resource, sys
+from pathlib import Path
+from synth_ops.artifacts import TableData
+from synth_ops.errors import SynthOpsError
+from synth_ops.location import parse_location
+from synth_ops.metadata import Column, Metadata, Table
+from synth_ops.targets.postgresql.target import PostgreSQLTarget
+from synth_ops.testing.contracts import unheard
+
+def starve(point):
+    if point == "table noise created":  # everything is loaded; what comes now may take 24 MB and no more
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + 24 * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+url, file, rows = sys.argv[1:]
+noise = Table(name="noise", path=("noise",), columns=(Column(name="text", type="VARCHAR"),))
+target = PostgreSQLTarget(parse_location(url, Path.cwd()), at=starve)
+tables = {"noise": TableData(rows=int(rows), files=(Path(file),))}
+try:
+    target.publish(Metadata(tables=(noise,)), tables, copy_id="2", keep=2, progress=unheard)
+except (SynthOpsError, MemoryError) as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_publisher_without_memory_leaves_what_was_live(marked, tmp_path):
+    publish(marked.target(), tmp_path, 1)
+    noise = Table(name="noise", path=("noise",), columns=(Column(name="text", type="VARCHAR"),))
+    data = write_table(tmp_path / "noise", noise, [(os.urandom(2000).hex(),) for _ in range(30_000)])
+    command = [sys.executable, "-c", STARVED, marked.url, str(data.files[0]), str(data.rows)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "noise" not in {
+        table for (table,) in marked.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    }
+    assert live_mark(marked) == 1
+    assert finished.stdout in ("PublishError\n", "MemoryError\n", "TargetUnavailableError\n"), finished.stderr
+    assert publish(marked.target(), tmp_path, 3).number == 2
+    homes = marked.rows("SELECT nspname FROM pg_namespace WHERE nspname ~ '^synth_ops_' ORDER BY 1")
+    assert len(homes) == 2
