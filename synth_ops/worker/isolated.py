@@ -69,6 +69,7 @@ class Isolated:
         self._here = None if self._interpreter else self._made_here()
         traits = self._told() if self._here is None else traits_of(self._here)
         self.version, self.single_table, self.licence = traits.version, traits.single_table, traits.licence
+        self.sequences = traits.sequences
         self.own_process = True
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:

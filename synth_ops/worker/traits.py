@@ -17,12 +17,14 @@ class Traits:
     Attributes:
         version: Of the plug-in.
         single_table: It learns one table without references; keys and relations are made by others.
+        sequences: It learns the rows of a parent as a sequence, which an id column tells apart from others.
         own_process: It runs in a process of its own, always: it is heavy, or its models are pickles.
         licence: What a user must know of its licence before choosing it; empty where there is nothing to say.
     """
 
     version: str
     single_table: bool = False
+    sequences: bool = False
     own_process: bool = False
     licence: str = ""
 
@@ -32,6 +34,7 @@ def traits_of(generator: Any) -> Traits:
     return Traits(
         version=generator.version,
         single_table=getattr(generator, "single_table", False),
+        sequences=getattr(generator, "sequences", False),
         own_process=getattr(generator, "own_process", False),
         licence=getattr(generator, "licence", ""),
     )

@@ -185,8 +185,8 @@ def test_a_guest_never_sees_what_few_share(shop, composed, tmp_path):
     snapshot = read_snapshot(shop[1], composed[0])
     model = load(shop[1].read(composed[1]).path / "model" / "frame")["purchase"]
     table = snapshot.metadata.table("purchase")
-    shown, groups = training_snapshot(snapshot, table, ("price", "paid"), model, tmp_path)
-    assert groups == []
+    shown, groups, learned = training_snapshot(snapshot, table, ("price", "paid"), model, tmp_path)
+    assert (groups, learned) == ([], 6000)
     assert [column.name for column in shown.metadata.tables[0].columns] == ["price", "paid"]
     prices = np.array(pq.read_table(shown.tables["purchase"].files[0]).column("price").to_pylist(), float) * 100
     codec = model.codecs["price"]

@@ -35,6 +35,17 @@ def single_problems(metadata: Metadata) -> list[str]:
     return [*found, *_keys_that_repeat(table)]
 
 
+def sequence_problems(metadata: Metadata) -> list[str]:
+    """Why a model of sequences can't learn what is given; nothing where it can."""
+    if len(metadata.tables) != 1:
+        return [f"a model of sequences learns one table, and there are {len(metadata.tables)}"]
+    table = metadata.tables[0]
+    if sum(column.kind is Kind.ID for column in table.columns) == 1 and not table.keys and not table.foreign_keys:
+        return []
+    told = f"table {table.name!r} has no sequences, which are the rows of one parent: it refers to none by several rows"
+    return [told]
+
+
 def width_problems(
     table: str, rows: int, categories: Mapping[str, int], numbers: int, *, allowed_gb: float
 ) -> list[str]:

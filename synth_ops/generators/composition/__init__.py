@@ -85,7 +85,7 @@ class Composed:
             problem
             for name, maker in made_by.items()
             if isinstance(guest := self._guests[maker], ChoosyGenerator)
-            for problem in guest.problems(as_planned(snapshot, name))
+            for problem in guest.problems(as_planned(snapshot, name, sequences=_learns_sequences(guest)))
         ]
 
     def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
@@ -108,7 +108,7 @@ class Composed:
         return cast("FittedTrees", self._frame.load(folder / _FRAME, metadata)).with_guests(guests)
 
     def _fit(self, snapshot: Snapshot, folder: Path, previous: Path | None, progress: ProgressListener) -> None:
-        from synth_ops.generators.composition.guest import guest_columns, training_snapshot
+        from synth_ops.generators.composition.guest import guest_columns, structure_of, training_snapshot
         from synth_ops.generators.relational_trees.model import load
         from synth_ops.ports import RefittingGenerator
         from synth_ops.scratch import scratch_folder
@@ -130,17 +130,20 @@ class Composed:
             place, guest = folder / _GUESTS / str(number), self._guests[chosen[name]]
             place.mkdir(parents=True)
             learner = budget.within(guest, name) if budget and isinstance(guest, Isolated) else guest
+            key = structure_of(snapshot, name).primary if _learns_sequences(guest) else None
             with scratch_folder(folder) as scratch:
                 table = snapshot.metadata.table(name)
-                training, groups = training_snapshot(snapshot, table, columns[name], models[name], scratch)
+                free, model = columns[name], models[name]
+                training, groups, learned = training_snapshot(snapshot, table, free, model, scratch, key=key)
                 learner.fit(training, place, progress=_part(progress, number, parts, name))
             document[name] = {
                 "generator": chosen[name][0],
                 "settings": chosen[name][1],
                 "folder": str(number),
                 "columns": list(columns[name]),
-                "rows": snapshot.tables[name].rows,
+                "rows": learned,
                 "exclusive": groups,
+                "in_sequence": key is not None,
             }
         (folder / _DOCUMENT).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
@@ -148,7 +151,7 @@ class Composed:
         """The guest of each table; None where the frame makes all."""
         import pyarrow.parquet as pq
 
-        from synth_ops.generators.composition.guest import may_have_guest
+        from synth_ops.generators.composition.guest import has_sequences, may_have_guest
         from synth_ops.generators.relational_trees.structure import structure
 
         metadata = snapshot.metadata
@@ -160,11 +163,13 @@ class Composed:
             if name not in metadata.table_names
         ]
         chosen: dict[str, _Named | None] = {}
+        ordered = self._everywhere in self._guests and _learns_sequences(self._guests[self._everywhere])
         for each in structure(metadata, rows, schemas):
             name, able = each.table.name, may_have_guest(each)
             named = self._tables.get(name)
             if named is None:
                 enough = able and not each.table.copied and rows[name] >= self._fewest_rows
+                enough = enough and (not ordered or has_sequences(each))
                 chosen[name] = self._everywhere if enough else None
             elif named in self._guests and not able:
                 problems.append(
@@ -173,6 +178,8 @@ class Composed:
                 )
             else:
                 chosen[name] = named if named in self._guests else None
+        if ordered and not any(chosen.values()):
+            problems.append("no table has sequences, which are the rows of one parent: use another generator")
         if problems:
             raise RecipeError("; ".join(problems), "correct `generator` under `tables` in the recipe")
         return chosen
@@ -180,6 +187,10 @@ class Composed:
 
 _Named = tuple[str, str]
 """A generator's name, and its settings as JSON."""
+
+
+def _learns_sequences(guest: Generator) -> bool:
+    return bool(getattr(guest, "sequences", False))
 
 
 def _one(named: Mapping[str, Mapping[str, Any]]) -> _Named:

@@ -12,11 +12,15 @@ class Guest(Protocol):
     """A model of some columns of one table."""
 
     @property
+    def in_sequence(self) -> bool:
+        """Whether its rows are those of sequences, all of the same length, one after the other."""
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it makes."""
 
     def rows(self, count: int, *, seed: int) -> pa.Table:
-        """So many rows of its columns; the same ones for the same seed.
+        """So many rows of its columns, or the rows of so many sequences; the same ones for the same seed.
 
         Raises:
             SampleError: It can't make them.

@@ -179,6 +179,57 @@ class TVAE(SingleTable):
         super().__init__(parameters, Training(epochs=epochs, minutes=max_minutes, memory_gb=max_memory_gb))
 
 
+class PAR:
+    """A probabilistic autoregressive model of sequences: readings, visits, purchases. Minutes on a CPU.
+
+    The rows of a parent are a sequence, in the order that the frame finds; it makes their columns, each row from those
+    before it. How long sequences are, and when, is the frame's; what depends on the parent's columns is not learned.
+
+    Args:
+        epochs: Passes over the sequences, at most.
+        max_minutes: Training ends after the last epoch that fits in.
+        sequences: How many it learns from, at most; drawn at random, of each the first hundred rows.
+        cuda: Whether a GPU is used, if torch sees one.
+
+    Raises:
+        RecipeError: One of them can't be.
+    """
+
+    version = "1"
+    single_table: ClassVar[bool] = True
+    sequences: ClassVar[bool] = True
+    own_process: ClassVar[bool] = True
+    licence: ClassVar[str] = SingleTable.licence
+
+    def __init__(
+        self, *, epochs: int = 128, max_minutes: float | None = None, sequences: int = 500, cuda: bool = True
+    ) -> None:
+        self._training = Training(epochs=whole("sdv.par", "epochs", epochs), minutes=max_minutes)
+        self._most, self._cuda = whole("sdv.par", "sequences", sequences), bool(cuda)
+
+    def problems(self, snapshot: Snapshot) -> list[str]:
+        """Why it can't learn a snapshot: there is nothing that would tell sequences apart."""
+        from synth_ops.generators.coded_table.problems import sequence_problems
+
+        return sequence_problems(snapshot.metadata)
+
+    def fit(self, snapshot: Snapshot, folder: Path, *, progress: ProgressListener) -> None:
+        """Learn the one table of a snapshot, whose one id column says which sequence a row is of.
+
+        Raises:
+            FitError: There is none, or it can't be learned.
+        """
+        from synth_ops.generators.sdv.par import fit
+
+        fit(self._training, self._most, self._cuda, snapshot, folder, progress)
+
+    def load(self, folder: Path, metadata: Metadata) -> FittedGenerator:
+        """Load what `fit` wrote; in a worker only, since the model is a pickle."""
+        from synth_ops.generators.sdv.par import FittedSequences
+
+        return FittedSequences(folder, metadata)
+
+
 class HMA:
     """SDV's hierarchical model: at most five tables, in chains of two, in memory; minutes for thousands of rows."""
 

@@ -21,6 +21,7 @@ from synth_ops.generators.relational_trees.drawing.variables import redraw
 from synth_ops.generators.relational_trees.learning.context import coarse, information_beyond_chance
 from synth_ops.generators.relational_trees.names import COLUMN, column_name
 from synth_ops.generators.relational_trees.references import Rows
+from synth_ops.generators.relational_trees.sequences import order_of
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.generators.relational_trees.unique import densify
@@ -37,9 +38,16 @@ def host(drawing: TableDrawing) -> None:
     guest, made = drawing.sampling.guests.get(drawing.name), drawing.made
     if guest is None or not made.rows:
         return
-    pool = guest.rows(made.rows, seed=int(drawing.stream("guest").integers(0, 2**62)))
+    seed, primary = int(drawing.stream("guest").integers(0, 2**62)), made.structure.primary
+    in_order = order_of(made.parents[made.number(primary)]) if guest.in_sequence and primary else None
+    count = int(in_order.owner.max()) + 1 if in_order else made.rows
+    pool = guest.rows(count, seed=seed)
     admitted = {name: _admit(drawing, name, pool.column(name)) for name in guest.columns}
-    seats = _seats(drawing, {name: codes for name, (codes, _) in admitted.items()})
+    if in_order:  # a sequence that is longer than those of the guest begins again
+        length = pool.num_rows // count
+        seats = in_order.owner * length + in_order.position % length
+    else:
+        seats = _seats(drawing, {name: codes for name, (codes, _) in admitted.items()})
     for name, (codes, values) in admitted.items():
         seated = values.take(pa.array(seats))
         empty = np.flatnonzero(codes[seats] == 0) if name in made.structure.table.required else seats[:0]
