@@ -7,7 +7,7 @@ side: a sequence's rows depend on those before it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from synth_ops.generators.coded_table.columns import Seen
 from synth_ops.generators.coded_table.problems import refuse, sequence_problems
 from synth_ops.generators.coded_table.settings import Training
 from synth_ops.generators.coded_table.table import Providers, TableModel, learn_tables, values_of
+from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.single import MODEL_FILE, quietly
 from synth_ops.generators.sdv.training import History, fix_chance, watched
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _SHAPE_FILE = "sequences.json"
 _LONGEST = 100
+_KEPT = 0.75
+"""The share of rows that pieces of sequences must hold."""
 _UNIT, _BATCH = 1_000, 2_000
 
 
@@ -60,17 +63,18 @@ def fit(
     fix_chance(0)
     model, seen = learn_tables(snapshot)[table.name]
     model.save(folder)
-    rows = _sequences(_numbers(snapshot, table), most)
+    numbers = _numbers(snapshot, table)
+    rows = _sequences(numbers, most)
     # the length that some reach: that of the longest one would tell of it
     length = sorted(map(len, rows), reverse=True)[min(K_SUBJECTS, len(rows)) - 1] if rows else 1
-    shape = {"sequences": len(np.unique(_numbers(snapshot, table))), "length": length}
+    shape = {"sequences": len(np.unique(numbers)), "length": length}
     (folder / _SHAPE_FILE).write_text(json.dumps(shape), encoding="utf-8")
     frame = seen.frame()
     if not rows or not len(frame.columns):
         return  # nothing that varies and may be learned
     tell("model", 1)
     with quietly(FitError, f"SDV's PAR can't learn table {table.name!r}"):
-        network, history = _train(frame, seen, rows, training, cuda, deadline, tell)
+        network, history = _train(frame, seen, pieces(rows), training, cuda, deadline, tell)
         history.save(folder, table.name)
         pickles.dump(network, folder / MODEL_FILE)
 
@@ -78,7 +82,7 @@ def fit(
 def _train(
     frame: pd.DataFrame,
     seen: Seen,
-    rows: list[npt.NDArray[np.int64]],
+    rows: list[Rows],
     training: Training,
     cuda: bool,
     deadline: float,
@@ -105,7 +109,7 @@ def _train(
     return network, history
 
 
-def _numbers(snapshot: Snapshot, table: Table) -> npt.NDArray[np.int64]:
+def _numbers(snapshot: Snapshot, table: Table) -> Rows:
     """The sequence of every row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -116,12 +120,27 @@ def _numbers(snapshot: Snapshot, table: Table) -> npt.NDArray[np.int64]:
     return np.asarray(column.combine_chunks().dictionary_encode().indices, np.int64)
 
 
-def _sequences(numbers: npt.NDArray[np.int64], most: int) -> list[npt.NDArray[np.int64]]:
+def _sequences(numbers: Rows, most: int) -> list[Rows]:
     """The first rows of some sequences, in the order in which they stand."""
     order = np.argsort(numbers, kind="stable")
     every = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
     chosen = np.sort(stream(0, "par").permutation(len(every))[:most])
     return [every[number][:_LONGEST] for number in chosen]
+
+
+def pieces(sequences: Sequence[Rows]) -> list[Rows]:
+    """Sequences cut into pieces of one length, the longest one that keeps enough of their rows.
+
+    DeepEcho (0.8) compares the numbers of a sequence with the last rows of the longest one, so it learns little of
+    shorter ones.
+
+    >>> [piece.tolist() for piece in pieces([np.arange(5), np.arange(5, 7), np.arange(7, 10)])]
+    [[0, 1], [2, 3], [5, 6], [7, 8]]
+    """
+    lengths = np.array([len(each) for each in sequences])
+    wanted = _KEPT * lengths.sum()
+    length = max(each for each in range(1, int(lengths.max()) + 1) if (lengths // each * each).sum() >= wanted)
+    return [each[start : start + length] for each in sequences for start in range(0, len(each) - length + 1, length)]
 
 
 class FittedSequences:
