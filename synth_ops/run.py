@@ -584,6 +584,9 @@ _RUNNERS: Mapping[str, Callable[[Recipe, Store, ArtifactRef | None, ProgressList
 }
 
 
+_LOOK_AT_THE_TARGET = ("fidelity", "integrity")
+
+
 def _assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.checks.engine import judge
     from synth_ops.checks.integrity import load_suites
@@ -593,7 +596,9 @@ def _assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.steps.gate import Gate
     from synth_ops.steps.thresholds import resolve
 
-    checks = {name: load(PluginKind.CHECK, name)() for name in chosen(PluginKind.CHECK, recipe.gate.also)}
+    # those that look at the copy in the target come last: while it is open, nobody else can publish there
+    asked = sorted(chosen(PluginKind.CHECK, recipe.gate.also), key=lambda name: (name in _LOOK_AT_THE_TARGET, name))
+    checks = {name: load(PluginKind.CHECK, name)() for name in asked}
     suites, edited = split_off_limits(load_suites([recipe.folder / path for path in recipe.gate.suites]))
     target, source = open_target(recipe), open_source(recipe)
     shown = target if recipe.gate.stage and isinstance(target, ShowingTarget) else None

@@ -62,8 +62,8 @@ class FidelityCheck:
             limits = {**self.thresholds, **context.thresholds}
             evidence.extend(measured(partial(query_errors, views, limits), check=QUERY_ERROR, subject="all queries"))
             evidence.extend(own_query_errors(views, limits))
+            evidence.extend(_on_rows(context, limits))
             evidence.extend(measured(partial(plan_shapes, views, limits), check=PLAN_SHAPE, subject="all queries"))
-        evidence.extend(_on_rows(context, limits))
         return [replace(each, seed=context.seed) for each in evidence]
 
     def _columns(self, views: Views, table: Table) -> list[Evidence]:
