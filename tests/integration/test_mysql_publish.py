@@ -25,7 +25,8 @@ from synth_ops.run import run_step
 from synth_ops.store import Store
 from synth_ops.targets.constraints import enforceable_foreign_keys
 from synth_ops.targets.mysql import history
-from synth_ops.targets.mysql.swap import Change, resolve
+from synth_ops.targets.mysql.connection import connected
+from synth_ops.targets.mysql.swap import Change, resolve, swap
 from synth_ops.targets.mysql.target import MySQLTarget
 from synth_ops.testing.contracts import MARKED, marked, unheard
 from synth_ops.testing.warehouses import write_table
@@ -167,34 +168,72 @@ def test_a_lost_swap_is_resolved_when_the_server_has_done_with_it(database, tmp_
         asked.join()  # an exception in the thread is an error of the test
 
 
-def test_no_statement_meets_two_generations(database, tmp_path):
-    publish(database, tmp_path, 1)
+@contextlib.contextmanager
+def reading(database, query):
+    """Four readers loop a statement; yields what they see, and what fails."""
     seen, failures, done = [], [], threading.Event()
 
     def read():
         with contextlib.closing(database.server.connect(database.name)) as connection, connection.cursor() as cursor:
             while not done.is_set():
                 try:
-                    cursor.execute(JOINED)
+                    cursor.execute(query)
                     seen.append(cursor.fetchall())
                 except pymysql.Error as error:
                     failures.append(error)
 
-    readers = [threading.Thread(target=read) for _ in range(3)]
+    readers = [threading.Thread(target=read) for _ in range(4)]
     for reader in readers:
         reader.start()
     try:
-        for number in range(2, 12):
-            publish(database, tmp_path, number)
-        database.target().rollback()
+        yield seen, failures
     finally:
         done.set()
         for reader in readers:
             reader.join()
+
+
+@pytest.mark.parametrize("swaps", [30, pytest.param(300, marks=pytest.mark.long)])
+def test_no_statement_meets_two_generations(database, tmp_path, swaps):
+    for number in (1, 2):
+        publish(database, tmp_path, number)
+    with reading(database, JOINED) as (seen, failures), connected(database.location) as connection:
+        for _ in range(swaps):
+            now = history.read(connection, "")
+            (other,) = set(now.generations) - {now.live.published.number}
+            change = Change(before=now, number=other, out=now.live.homes, into=now.generations[other].homes)
+            swap(connection, database.location, change, PublishRules())
     assert failures == []
-    assert {len(each) for each in seen} == {1}
     assert {one == other for ((one, other),) in seen} == {True}
-    assert len({each[0][0] for each in seen}) > 2
+    assert {each[0][0] for each in seen} == {1, 2}
+
+
+def test_renaming_one_table_after_the_other_tears_reads(database):
+    for mark, names in enumerate((("first", "second"), ("one", "other"))):
+        for name in names:
+            database.rows(f"CREATE TABLE {name} AS SELECT seq AS id, {mark} AS publication FROM seq_1_to_200")
+    pairs = (("first", "one"), ("second", "other"))
+    swaps = [f"RENAME TABLE {name} TO aside, {spare} TO {name}, aside TO {spare}" for name, spare in pairs]
+    torn = 0
+    with reading(database, JOINED) as (seen, _):
+        for _ in range(100):
+            database.rows(*swaps * 10)
+            torn = sum(one != other for each in seen for one, other in each)
+            if torn:
+                break
+    assert torn > 0, "the readers of the test above would see a torn read if there were one"
+
+
+def test_names_that_mysql_can_not_have_are_refused(database, tmp_path):
+    tables = [
+        Table(name=name, path=(name,), columns=(Column(name="id", type="INTEGER"),))
+        for name in ("x" * 65, "synth_ops_1_1", "y")
+    ]
+    data = {table.name: write_table(tmp_path, table, [(1,)]) for table in tables}
+    with pytest.raises(PublishRefusedError, match="names that MySQL or this tool can't have") as refusal:
+        database.target().publish(Metadata(tables=tuple(tables)), data, copy_id="1", keep=1, progress=unheard)
+    assert all(name in str(refusal.value) for name in ("x" * 65, "synth_ops_1_1"))
+    assert "'y'" not in str(refusal.value)
 
 
 def test_a_stale_run_is_refused(database, tmp_path):
