@@ -290,6 +290,21 @@ def test_a_worker_serves_more_than_one_call(villain, snapshot, tmp_path):
     assert workers() == []
 
 
+def test_generators_of_one_interpreter_share_a_worker(villain, snapshot, tmp_path):
+    one, other = Isolated(villain, {}), Isolated(villain, {"deed": "look_around"})
+    one.fit(snapshot, empty(tmp_path / "one"), progress=Ticks())
+    (worker,) = workers()
+    other.fit(snapshot, empty(tmp_path / "other"), progress=Ticks())
+    assert workers() == [worker]
+    del one
+    other.fit(snapshot, empty(tmp_path / "again"), progress=Ticks())
+    assert workers() == [worker]
+    with pytest.raises(FitError):
+        Isolated(villain, {"deed": "die"}).fit(snapshot, empty(tmp_path / "dead"), progress=Ticks())
+    other.fit(snapshot, empty(tmp_path / "after"), progress=Ticks())  # what one has killed is there for the others
+    assert len(workers()) == 1
+
+
 @pytest.mark.parametrize(
     ("interpreter", "message"),
     [

@@ -17,7 +17,7 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot
 from synth_ops.errors import FitError, MissingExtraError, RecipeError, UnknownPluginError
 from synth_ops.generators.coded_table import columns
 from synth_ops.generators.relational_trees.streams import stream
-from synth_ops.generators.sdv import CTGAN, HMA, TVAE, CopulaGAN, GaussianCopula, training
+from synth_ops.generators.sdv import CTGAN, HMA, PAR, TVAE, CopulaGAN, GaussianCopula, training
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.recipe import Recipe
 from synth_ops.run import licences, table_makers
@@ -129,6 +129,24 @@ def test_networks_learn_tell_and_repeat_themselves(snapshot, tmp_path, make):
     assert re.fullmatch(r"orders: epoch 1 of 1, .*loss -?\d.*", told[0])
 
 
+def test_sequences_are_drawn_alike_from_models_that_were_fitted_alike(tmp_path):
+    columns = (
+        Column(name="sequence", type="BIGINT", kind=Kind.ID, nullable=False, provider="integer"),
+        Column(name="kind", type="VARCHAR", kind=Kind.CATEGORICAL),
+        Column(name="size", type="INTEGER", kind=Kind.NUMERICAL),
+    )
+    table = Table(name="readings", path=("readings",), columns=columns)
+    draw = np.random.default_rng(4)
+    rows = [(n // 5, "ab"[n % 2], int(draw.integers(0, 50))) for n in range(200)]
+    case = snapshot_of(tmp_path / "case", table, rows)
+    copies = [copy_of(PAR(epochs=2), case, empty(tmp_path / name)) for name in ("a", "b")]
+    assert digests(copies[0]) == digests(copies[1])
+    assert copies[0]["readings"].rows == 200
+    assert asked(copies[0], "SELECT count(DISTINCT kind), count(*) FILTER (size IS NULL) FROM copy.readings") == (2, 0)
+    with pytest.raises(FitError, match="has no sequences"):
+        PAR().fit(snapshot_of(tmp_path / "other", ORDERS, orders(20)), empty(tmp_path / "c"), progress=Ticks())
+
+
 def test_training_ends_in_time(snapshot, tmp_path):
     ticks = Ticks()
     CTGAN(epochs=100_000, batch_size=100, max_minutes=0.05).fit(snapshot, empty(tmp_path / "model"), progress=ticks)
@@ -181,6 +199,8 @@ def test_several_tables_are_refused_with_the_way_out(tmp_path):
         (lambda: CTGAN(epochs=0), "epochs is not a whole number of at least 1"),
         (lambda: TVAE(epochs="many"), "epochs is not a whole number"),
         (lambda: CTGAN(batch_size=7), "batch_size of 7 is odd"),
+        (lambda: TVAE(batch_size=0), "batch_size is not a whole number of at least 2"),
+        (lambda: PAR(sequences=0), "sequences is not a whole number of at least 1"),
         (lambda: CTGAN(generator_dim=[]), "list of layer widths"),
         (lambda: CTGAN(generator_lr=-1), "generator_lr is not a number above 0"),
         (lambda: GaussianCopula(default_distribution="norn"), "did you mean 'norm'"),
