@@ -1,13 +1,17 @@
-"""SDV's models keep the contract; run here in this process, as SDV takes seconds to import."""
+"""SDV's models keep the contract: alone, and inside the frame, where they can do all that the frame can."""
 
 from __future__ import annotations
 
 import pytest
 
 from synth_ops import pickles
+from synth_ops.fingerprint import file_digest
+from synth_ops.generators.composition import Composed
 from synth_ops.generators.sdv import GaussianCopula
 from synth_ops.testing.contracts import GeneratorContract
 from synth_ops.testing.generator_cases import Capability
+from synth_ops.testing.generator_contract import files_below
+from synth_ops.worker import Isolated
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +26,27 @@ class TestGaussianCopula(GeneratorContract):
     @pytest.fixture
     def generator(self):
         return GaussianCopula()
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """One for all tests, as SDV takes seconds to import."""
+    kept = Isolated("sdv.gaussian_copula", {})
+    kept._running()
+    return kept
+
+
+@pytest.mark.usefixtures("worker")
+class TestCopulaInAFrame(GeneratorContract):
+    @pytest.fixture
+    def generator(self):
+        return Composed(everywhere={"sdv.gaussian_copula": {}}, fewest_rows=1)
+
+    def test_no_pickle(self, largest):
+        """The frame has none; those of guests are loaded in workers alone, and only these very ones."""
+        frame, guests = (list(files_below(largest.folder / name)) for name in ("frame", "guests"))
+        assert frame
+        assert [file for file in frame if file.suffix == ".pkl"] == []
+        models = [file for file in guests if file.suffix == ".pkl"]
+        assert models
+        assert {file_digest(file) for file in models} <= set(pickles.vouched())

@@ -28,7 +28,7 @@ INSERT INTO visit SELECT row_number() OVER (), p,
   if(hash(p * 13 + n) % 3 = 0, 'north', 'south'), if((p + n) % 2 = 0, 60, 80) + hash(p + 31 * n) % 100 / 25
 FROM range(150) a(p), range(12) b(n) WHERE n < 4 + p % 9;
 """
-PAR = {"sdv.par": {"epochs": 300, "sequences": 40}}
+PAR = {"sdv.par": {"epochs": 200, "sequences": 40}}
 FOLLOWS = """
 SELECT corr(weight, before), count(DISTINCT ward), count(*)
 FROM (SELECT ward, weight, lag(weight) OVER (PARTITION BY patient ORDER BY seen) AS before FROM {}.visit)
@@ -71,7 +71,7 @@ def test_it_makes_what_is_no_key_and_tells_how_it_learned(clinic, made):
     guests = json.loads((clinic[1].read(made[1]).path / "model" / "guests.json").read_text())
     assert guests["visit"]["columns"] == ["weight"]  # the ward tells sequences apart, which is the frame's
     (curve,) = clinic[1].facts(made[1])["learning"]
-    assert (curve["table"], curve["epochs"]) == ("visit", 300)
+    assert (curve["table"], curve["epochs"]) == ("visit", 200)
     losses = [loss for _, loss in curve["lines"]["loss"]]
     assert losses[-1] < losses[0]
 
