@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from synth_ops.errors import PublishRefusedError
 from synth_ops.metadata import Column, Table
+from synth_ops.recipe import Mismatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,34 @@ def mismatches(table: Table, live: Sequence[LiveColumn], family: Callable[[Colum
         yield f"the target's column {name!r}, which needs a value, is not in the copy"
 
 
-def impossible(table: Table, live: Sequence[LiveColumn]) -> bool:
-    """Whether the live table needs values that the copy does not have."""
-    return bool(_unfillable(table, live))
+def refuse(
+    found: Mapping[str, Sequence[str]],
+    tables: Iterable[Table],
+    live: Mapping[str, Sequence[LiveColumn]],
+    on_mismatch: Mismatch,
+    label: str,
+) -> None:
+    """Refuse live tables that differ, unless the recipe says whose columns win, and they can.
+
+    Args:
+        found: How live tables differ, by name.
+        live: Their columns.
+
+    Raises:
+        PublishRefusedError: With every difference.
+    """
+    problems = [
+        f"table {table.name!r}: {difference}"
+        for table in tables
+        for difference in found.get(table.name, ())
+        if on_mismatch is Mismatch.FAIL
+        or (on_mismatch is Mismatch.TARGET and _unfillable(table, live.get(table.name, ())))
+    ]
+    if problems:
+        raise PublishRefusedError(
+            f"{label}: live tables differ from the copy's: {'; '.join(problems)}",
+            "migrate the target, or set `publish: on_mismatch:` to source or target",
+        )
 
 
 def _unfillable(table: Table, live: Sequence[LiveColumn]) -> list[str]:

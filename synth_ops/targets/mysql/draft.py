@@ -131,29 +131,20 @@ def _plans(
     rules: PublishRules,
     label: str,
 ) -> list[Plan]:
-    plans, problems = [], []
+    plans = []
     different = differences(connection, metadata, tables)
+    columns_of = {table.name: live_columns(connection, table.name) for table in tables if table.name in standing}
+    drift.refuse(different, tables, columns_of, rules.on_mismatch, label)
     for table in tables:
-        live = live_columns(connection, table.name) if table.name in standing else []
-        found = different.get(table.name, [])
-        if found and (
-            rules.on_mismatch is Mismatch.FAIL
-            or (rules.on_mismatch is Mismatch.TARGET and drift.impossible(table, live))
-        ):
-            problems += [f"table {table.name!r}: {difference}" for difference in found]
+        live = columns_of.get(table.name, [])
         fillable = {column.name: column.type for column in live if not column.generated}
-        altered = bool(found) or fillable.keys() != set(table.column_names)
+        altered = table.name in different or fillable.keys() != set(table.column_names)
         alike = bool(live) and altered and rules.on_mismatch is not Mismatch.SOURCE
         columns = table.columns
         if alike:
             columns = tuple(replace(c, native_type=fillable[c.name]) for c in columns if c.name in fillable)
         plan = Plan(table=replace(table, columns=columns), home=homes[table.name], follows=bool(live), alike=alike)
         plans.append(plan)
-    if problems:
-        raise PublishRefusedError(
-            f"{label}: live tables differ from the copy's: {'; '.join(problems)}",
-            "migrate the target, or set `publish: on_mismatch:` to source or target",
-        )
     return plans
 
 

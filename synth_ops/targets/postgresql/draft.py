@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from synth_ops.errors import PublishRefusedError
 from synth_ops.metadata import Table
 from synth_ops.ports import PublishRules
 from synth_ops.recipe import Mismatch
@@ -134,25 +133,22 @@ def _plans(
     rules: PublishRules,
     label: str,
 ) -> list[Plan]:
-    plans, problems = [], []
+    plans = []
     different = differences(connection, tables, standing)
+    columns_of = {
+        table.name: schema.live_columns(connection, standing[place_of(table)])
+        for table in tables
+        if place_of(table) in standing
+    }
+    drift.refuse(different, tables, columns_of, rules.on_mismatch, label)
     for table in tables:
         place = place_of(table)
         live = standing.get(place)
         plan = Plan(table=table, place=place, home=homes[place], model=live, predecessor=live, columns=table.columns)
         if live is not None:
-            columns = schema.live_columns(connection, live)
-            found = different.get(table.name, [])
-            fillable = {column.name for column in columns if not column.generated}
+            fillable = {column.name for column in columns_of[table.name] if not column.generated}
             plan = replace(plan, columns=tuple(column for column in table.columns if column.name in fillable))
-            if found and rules.on_mismatch is Mismatch.SOURCE:
+            if table.name in different and rules.on_mismatch is Mismatch.SOURCE:
                 plan = replace(plan, model=None, columns=table.columns)
-            elif found and (rules.on_mismatch is Mismatch.FAIL or drift.impossible(table, columns)):
-                problems += [f"table {table.name!r}: {difference}" for difference in found]
         plans.append(plan)
-    if problems:
-        raise PublishRefusedError(
-            f"{label}: live tables differ from the copy's: {'; '.join(problems)}",
-            "migrate the target, or set `publish: on_mismatch:` to source or target",
-        )
     return plans
