@@ -18,11 +18,11 @@ SHOP = (
 ROWS = {
     "postgresql": (
         "INSERT INTO customers SELECT n, 'c' || n % 7 FROM generate_series(1, 100) n",
-        "INSERT INTO orders SELECT n, 1 + (random() * 99)::int, (random() * 9)::int FROM generate_series(1, 600) n",
+        "INSERT INTO orders SELECT n, 1 + abs(hashint4(n)) % 99, abs(hashint4(-n)) % 9 FROM generate_series(1, 600) n",
     ),
     "mysql": (
         "INSERT INTO customers SELECT seq, CONCAT('c', seq % 7) FROM seq_1_to_100",
-        "INSERT INTO orders SELECT seq, 1 + FLOOR(RAND() * 99), FLOOR(RAND() * 9) FROM seq_1_to_600",
+        "INSERT INTO orders SELECT seq, 1 + CRC32(seq) % 99, CRC32(-seq) % 9 FROM seq_1_to_600",
     ),
 }
 FAULTS = {
