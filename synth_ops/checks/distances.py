@@ -39,11 +39,25 @@ class Distance:
         value: The distance.
         allowance: What two samples of these sizes, from one population, hardly ever exceed.
         n: The smaller sample's size.
+        margin: Half of the 95 % confidence interval, to either side of the value.
+        bias: How far samples are apart on average whose populations are not: so much more to the lower side.
     """
 
     value: float
     allowance: float
     n: int
+    margin: float = 0.0
+    bias: float = 0.0
+
+    @property
+    def low(self) -> float:
+        """The lower end of the confidence interval."""
+        return max(self.value - self.bias - self.margin, 0.0)
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+        return min(self.value + self.margin, 1.0)
 
 
 def total_variation(coded: Coded, size: float) -> Distance | None:
@@ -70,8 +84,23 @@ def total_variation(coded: Coded, size: float) -> Distance | None:
     if known:
         expected[1:-1] *= (known + expected[-1] - rare) / known
     expected[-1] = rare
-    allowance = float(np.sqrt(expected).sum()) / math.sqrt(math.pi * size) + _SIGMAS / math.sqrt(size)
-    return Distance(value=float(np.abs(expected - seen).sum()) / 2, allowance=allowance, n=min(n, m))
+    bias = float(np.sqrt(expected).sum()) / math.sqrt(math.pi * size)
+    return Distance(
+        value=float(np.abs(expected - seen).sum()) / 2,
+        allowance=bias + _SIGMAS / math.sqrt(size),
+        n=min(n, m),
+        margin=_margin(size),
+        bias=bias,
+    )
+
+
+def _margin(size: float) -> float:
+    """How far a distance between two samples of so many is off, in 95 of 100 cases at most.
+
+    The bound of Dvoretzky, Kiefer and Wolfowitz (1956) on distribution functions, which is McDiarmid's (1989) for what
+    a single row can change by no more than its share.
+    """
+    return math.sqrt(math.log(2 / 0.05) / size)
 
 
 def common_size(n: float, m: float) -> float:
@@ -113,7 +142,10 @@ def kolmogorov_smirnov(source: Values, copy: Values, size: float) -> Distance:
     left = np.searchsorted(one, points, side="right") / len(one)
     right = np.searchsorted(other, points, side="right") / len(other)
     return Distance(
-        value=float(np.abs(left - right).max()), allowance=(_SIGMAS + 1) / math.sqrt(size), n=min(len(one), len(other))
+        value=float(np.abs(left - right).max()),
+        allowance=(_SIGMAS + 1) / math.sqrt(size),
+        n=min(len(one), len(other)),
+        margin=_margin(size),
     )
 
 
@@ -125,8 +157,13 @@ def histogram_distance(source: Mapping[float, int], copy: Mapping[float, int]) -
     points = sorted({*source, *copy})
     left = np.cumsum([source.get(point, 0) for point in points]) / n
     right = np.cumsum([copy.get(point, 0) for point in points]) / m
-    allowance = (_SIGMAS + 1) / math.sqrt(common_size(n, m))
-    return Distance(value=float(np.abs(left - right).max()), allowance=allowance, n=min(n, m))
+    size = common_size(n, m)
+    return Distance(
+        value=float(np.abs(left - right).max()),
+        allowance=(_SIGMAS + 1) / math.sqrt(size),
+        n=min(n, m),
+        margin=_margin(size),
+    )
 
 
 def binned(source: Values, copy: Values, bins: int) -> Coded:

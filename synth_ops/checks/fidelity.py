@@ -34,7 +34,7 @@ class FidelityCheck:
     """Compares distributions on up to 100,000 rows a table, drawn by the seed, with an allowance for sampling noise."""
 
     name = "fidelity"
-    version = "4"
+    version = "5"
     thresholds: Mapping[str, Threshold] = {
         _COLUMN: Threshold(warn=0.15, block=0.5),
         _MEAN_COLUMN: Threshold(block=0.20),
@@ -95,6 +95,8 @@ class FidelityCheck:
             subject=reference_name(table, key),
             value=1 - distance.value,
             n=distance.n,
+            ci_low=1 - distance.high,
+            ci_high=1 - distance.low,
             detail="children per parent, none included: 1 - Kolmogorov-Smirnov distance",
             reference=1.0,
         )
@@ -132,17 +134,25 @@ def _judged(check: str, distances: Sequence[tuple[str, Distance]], threshold: Th
 
 
 def _mean(check: str, subject: str, distances: Sequence[tuple[str, Distance]], threshold: Threshold) -> list[Evidence]:
-    value, allowance = (
-        sum(parts) / len(distances)
-        for parts in zip(*((distance.value, distance.allowance) for _, distance in distances), strict=True)
-    )
-    mean = Distance(value=value, allowance=allowance, n=len(distances))
+    # columns of one sample hang together: their mean is no surer than each of them
+    parts = [(each.value, each.allowance, each.margin, each.bias) for _, each in distances]
+    value, allowance, margin, bias = (sum(part) / len(distances) for part in zip(*parts, strict=True))
+    mean = Distance(value=value, allowance=allowance, n=len(distances), margin=margin, bias=bias)
     return _allowing(check, subject, mean, mean.n, threshold)
 
 
 def _allowing(check: str, subject: str, distance: Distance, n: int, threshold: Threshold) -> list[Evidence]:
     detail = f"the limit allows {distance.allowance:.3f} for sampling noise"
-    evidence = Evidence(check=check, subject=subject, value=distance.value, n=n, detail=detail, reference=0.0)
+    evidence = Evidence(
+        check=check,
+        subject=subject,
+        value=distance.value,
+        n=n,
+        ci_low=distance.low,
+        ci_high=distance.high,
+        detail=detail,
+        reference=0.0,
+    )
     return judged(evidence, threshold, allowance=distance.allowance)
 
 

@@ -16,6 +16,7 @@ from synth_ops import sql
 from synth_ops.artifacts import Evidence, Severity
 from synth_ops.checks.comparison import is_nested, number_sql
 from synth_ops.checks.limits import judged
+from synth_ops.checks.statistics import Z
 from synth_ops.checks.suites import reference_name
 from synth_ops.checks.views import COPY, SOURCE, Views, learned_columns, measured, subjects_of, view_sql
 from synth_ops.errors import RecipeError
@@ -271,12 +272,16 @@ def _q_error(expected: float, found: float) -> float:
 
 
 def _evidence(name: str, errors: Sequence[float], table: str) -> Evidence:
-    median = statistics.median(errors)
+    median, ordered = statistics.median(errors), sorted(errors)
+    reach = math.ceil(Z * math.sqrt(len(ordered)) / 2)  # ranks around the middle, as a count of heads goes
+    low, high = len(ordered) // 2 - reach, (len(ordered) - 1) // 2 + reach
     return Evidence(
         check=QUERY_ERROR,
         subject=name,
         value=median,
         n=len(errors),
+        ci_low=ordered[max(low, 0)],
+        ci_high=ordered[min(high, len(ordered) - 1)],
         detail=f"q-error of row counts: median of {len(errors)} queries; worst {max(errors):.3g}",
         table=table,
         reference=1.0,

@@ -172,3 +172,21 @@ def test_a_pair_sees_what_single_columns_do_not():
     other = Coded(source=zeros_ones, copy=3 - zeros_ones, cells=4)
     assert total_variation(one, 1).value == total_variation(other, 1).value == 0
     assert total_variation(pair(one, other), 1).value == 1
+
+
+@pytest.mark.parametrize("numbers", [True, False], ids=["numbers", "categories"])
+def test_the_interval_of_a_distance_holds_the_true_one(numbers):
+    missed, size, shift = 0, 400, 0.15
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        if numbers:  # uniform, and uniform moved by so much: their distance is the shift
+            found = kolmogorov_smirnov(rng.uniform(size=size), rng.uniform(size=size) + shift, size)
+        else:
+            labels = pa.array(["a", "b", "c"])
+            one, other = (
+                pa.array(rng.choice(["a", "b", "c"], size, p=p)) for p in ([0.5, 0.3, 0.2], [0.35, 0.45, 0.2])
+            )
+            found = total_variation(categorised(one, other, labels, 10), size)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        missed += not found.low <= shift <= found.high
+    assert missed <= 0.05 * 200
