@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from synth_ops import sql
-from synth_ops.mysql_server import Connection, rows
+from synth_ops.mysql_server import Connection, is_mariadb, rows
 from synth_ops.targets.mysql.declarations import attempt
 from synth_ops.targets.mysql.dependents import references
 from synth_ops.targets.mysql.history import is_home
@@ -31,10 +31,11 @@ def carry_over(connection: Connection, table: str, home: str, homes: Mapping[str
     """
     live, new = _parts(connection, table), _parts(connection, home)
     own = {what: name for what, name in live.items() if what not in new}
+    by_table = is_mariadb(connection)  # in MySQL, the name of a CHECK is the live one's alone
     changes = {
         f"the live table's {_WORDS.get(kind, 'index')} {name}": f"ADD {kind} {sql.quote(name)} {rest}"
         if kind.endswith("KEY")
-        else f"ADD CONSTRAINT {sql.quote(name)} CHECK {rest}"
+        else f"ADD {f'CONSTRAINT {sql.quote(name)} ' if by_table else ''}CHECK {rest}"
         for (kind, rest), name in own.items()
         if kind != "COLUMN"
     }
