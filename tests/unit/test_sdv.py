@@ -155,6 +155,16 @@ def test_training_ends_in_time(snapshot, tmp_path):
     assert (tmp_path / "model" / "model.pkl").is_file()
 
 
+@pytest.mark.parametrize("cuda", [True, False])
+def test_a_gpu_is_used_if_there_is_one_and_nobody_says_no(snapshot, tmp_path, cuda):
+    import torch
+
+    TVAE(epochs=1, cuda=cuda).fit(snapshot, empty(tmp_path / "model"), progress=Ticks())
+    made = pickles.load(tmp_path / "model" / "model.pkl")
+    assert made.get_parameters()["enable_gpu"] is cuda
+    assert (made._model._device.type != "cpu") is (cuda and torch.cuda.is_available())
+
+
 def test_a_loss_that_is_no_number_ends_training(snapshot, tmp_path):
     with pytest.raises(FitError, match=r"diverged: the \w+ is no number any more in epoch \d+ \(lower"):
         CTGAN(epochs=50, batch_size=100, generator_lr=1e30).fit(snapshot, empty(tmp_path / "model"), progress=Ticks())

@@ -16,13 +16,13 @@ from synth_ops.artifacts import Snapshot
 from synth_ops.errors import SampleError
 from synth_ops.generators.coded_table.columns import Coded, Seen, encode, fit_codec, show, unseen
 from synth_ops.generators.providers import TextShape, learn_shapes, provider_for
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PresenceCodec
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PresenceCodec, is_numeric
 from synth_ops.generators.relational_trees.drawing.values import cast
 from synth_ops.generators.relational_trees.learning.columns import find_subjects, threshold
 from synth_ops.generators.relational_trees.learning.state import SOURCE
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
-from synth_ops.metadata import Relation, Rule, Table
+from synth_ops.metadata import Kind, Relation, Rule, Table
 from synth_ops.sql import connect, quote, register, relation_sql
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class TableModel:
 
 
 def categories_of(snapshot: Snapshot) -> tuple[dict[str, int], int]:
-    """How many labels each text column of the one table of a snapshot would have; and how many columns are numbers."""
+    """How many labels each column of the one table of a snapshot would have; and how many columns are numbers."""
     (table,), (data,) = snapshot.metadata.tables, snapshot.tables.values()
     (made,) = structure(snapshot.metadata, {table.name: data.rows}, {table.name: pq.read_schema(data.files[0])})
     with connect() as connection:
@@ -86,11 +86,12 @@ def categories_of(snapshot: Snapshot) -> tuple[dict[str, int], int]:
     found, numbers = {}, 0
     for column in made.learned:
         values = pa.concat_tables([pq.read_table(file, columns=[column.name]) for file in data.files]).column(0)
-        codec = fit_codec(values, column.kind, subjects, threshold(table.name, column.name))
-        if isinstance(codec, CategoryCodec):
-            found[column.name] = codec.size
-        elif isinstance(codec, NumberCodec):
+        if is_numeric(values.type) and column.kind is not Kind.CATEGORICAL:
             numbers += 1
+            continue
+        codec = fit_codec(values, column.kind, subjects, threshold(table.name, column.name))
+        if isinstance(codec, CategoryCodec | NumberCodec):
+            found[column.name] = codec.size
     return found, numbers
 
 
