@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import TimeoutError as NotShownError
+
 PATIENCE_S = 420
 SWITCHES = [
     "--no-sandbox",
@@ -83,9 +85,12 @@ class Api:
         """Open a page of the server, wait until it shows some texts, and take its picture."""
         page.goto(self.url + path)
         for text in texts:
-            page.get_by_text(text).first.wait_for(timeout=60_000)
+            with contextlib.suppress(NotShownError):  # said below, with what is shown instead
+                page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=60_000)
         page.screenshot(path=shot)
         self.heard += page.content()
+        shown = page.inner_text("body")
+        assert [text for text in texts if text not in shown] == [], shown
 
 
 def leaks(canaries: Sequence[str], folder: Path, heard: str) -> list[str]:
