@@ -178,9 +178,9 @@ def test_airflow_with_every_task_killed_once_and_the_gate_marked_by_hand(
         assert live == night.artifacts()["copy"]
         assert left_over(url, night.store) == []
         is_told(api, killed, night, tmp_path / "airflow" / "lineage.jsonl")
-        is_shown(api, killed, browser.new_page(), tmp_path)
         is_waited_for(api)
         is_stopped(api, night, url)
+        is_shown(api, killed, browser.new_page(), tmp_path)
 
         blocked = AirflowRun(api, "blocked")
         assert blocked.finished() == "failed"
@@ -228,8 +228,13 @@ def is_told(api: Any, run: AirflowRun, night: Any, lineage_file: Path) -> None:
 
 def is_shown(api: Any, run: AirflowRun, page: Any, folder: Path) -> None:
     """What people see of it: the assets with their counts and scores, which worker loaded what, the gate's report."""
+
+    def assets() -> dict[str, int]:
+        found = {each["name"]: each["id"] for each in api("/api/v2/assets?limit=100")["assets"]}
+        return found if "shop/customers" in found else {}
+
+    ids = api.wait(assets)  # the scheduler looks for new ones once a minute
     api.shows(page, "/assets", "shop/report", "shop/customers", "shop/order_lines", shot=folder / "assets.png")
-    ids = {each["name"]: each["id"] for each in api("/api/v2/assets?limit=100")["assets"]}
     api.shows(page, f"/assets/{ids['shop/publication']}", "waits", "1 Asset Event", shot=folder / "publication.png")
     api.shows(page, f"/assets/{ids['shop/report']}", "1 Asset Event", shot=folder / "asset.png")
     page.locator("[class*=folding-collapsed]").first.click()
