@@ -84,6 +84,10 @@ class Api:
     def shows(self, page: Any, path: str, *texts: str, shot: Path) -> None:
         """Open a page of the server, wait until it shows some texts, and take its picture."""
         page.goto(self.url + path)
+        self.sees(page, *texts, shot=shot)
+
+    def sees(self, page: Any, *texts: str, shot: Path) -> None:
+        """Wait until a page shows some texts, and take its picture."""
         for text in texts:
             with contextlib.suppress(NotShownError):  # said below, with what is shown instead
                 page.wait_for_function("text => document.body.innerText.includes(text)", arg=text, timeout=60_000)

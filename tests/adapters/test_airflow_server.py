@@ -238,16 +238,13 @@ def is_shown(api: Any, run: AirflowRun, page: Any, folder: Path) -> None:
     api.shows(page, f"/assets/{ids['shop/publication']}", "waits", "1 Asset Event", shot=folder / "publication.png")
     api.shows(page, f"/assets/{ids['shop/report']}", "1 Asset Event", shot=folder / "asset.png")
     page.locator("[class*=folding-collapsed]").first.click()
-    for text in ('"verdict"', '"passed"', '"scores"'):
-        page.get_by_text(text).first.wait_for()
-    page.screenshot(path=folder / "asset.png")
+    api.sees(page, '"verdict"', '"passed"', '"scores"', shot=folder / "asset.png")
     place = f"/dags/{run.dag}/runs/{run.id}/tasks/synthetic_copy"
     parts = [", ".join(part["tables"]) for part in run.returned("plan_tables")]
     api.shows(page, f"{place}.tables/mapped", "2 Task Instances", *parts, shot=folder / "tables.png")
     api.shows(page, f"{place}.gate/details", "Gate report", shot=folder / "gate.png")
     page.goto(page.get_by_role("link", name="Gate report").get_attribute("href"))
-    page.get_by_text("passed").first.wait_for()
-    page.screenshot(path=folder / "report.png")
+    api.sees(page, "passed", shot=folder / "report.png")
 
 
 def is_waited_for(api: Any) -> None:
