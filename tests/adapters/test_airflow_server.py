@@ -72,7 +72,7 @@ with DAG("waits", schedule=[synthetic_asset("shop")]):
     tell()
 
 with DAG("blocked", schedule=None):
-    synthetic_copy({bad!r}, store=STORE, asset="blocked", fan_out=2)
+    synthetic_copy({bad!r}, store=STORE, asset="blocked", fan_out=2, steps=("gate", "publish"))
 
 with DAG("stopped", schedule=None):
     SynthPublishOperator(task_id="publish", recipe={good!r}, store=STORE, seed=7, asset="")
