@@ -105,7 +105,8 @@ def _train(
     with watched(losses, told, deadline=deadline):
         network.fit_sequences(sequences, [], kinds)
     network._min_length = network._max_length = 0  # noqa: SLF001  those of single sequences
-    network.column_names = list(frame.columns)
+    network._model.to("cpu")  # noqa: SLF001  it is drawn from wherever it is loaded
+    network.device, network.column_names = "cpu", list(frame.columns)
     return network, history
 
 

@@ -113,6 +113,7 @@ def _train(
         raise
     best.look(history.epochs, last=True)
     best.restore()
+    made._model.set_device("cpu")  # noqa: SLF001  rows are drawn wherever it is loaded, and alike
     history.kept, history.lines["distance"] = best.epoch, list(best.distances.items())
     return history
 
