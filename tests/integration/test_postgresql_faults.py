@@ -131,6 +131,22 @@ def test_what_fails_after_the_swap_does_not_undo_it(marked, tmp_path, caplog):
     assert publish(marked.target(), tmp_path, 3).number == 3
 
 
+def test_what_somebody_dropped_of_a_dead_run_is_built_anew(marked, tmp_path):
+    publish(marked.target(), tmp_path, 1)
+
+    def lose(point):
+        if point == "table second loaded":
+            marked.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+
+    with pytest.raises(TargetUnavailableError):
+        publish(marked.target(at=lose), tmp_path, 2)
+    ((home,),) = marked.rows("SELECT nspname FROM pg_namespace WHERE nspname ~ '^synth_ops_2'")
+    marked.execute(f"DROP SCHEMA {home} CASCADE")
+    assert publish(marked.target(), tmp_path, 2).live
+    assert live_mark(marked) == 2
+
+
 def test_a_pooler_in_transaction_mode_is_refused(marked, tmp_path):
     publish(marked.target(), tmp_path, 1)
     link = Link(marked.server, pool=True)

@@ -24,7 +24,7 @@ from synth_ops.targets.postgresql.history import History
 from synth_ops.targets.postgresql.loading import load
 from synth_ops.targets.postgresql.schema import Plan
 from synth_ops.targets.postgresql.staging import Stage
-from synth_ops.targets.postgresql.swap import Failpoint
+from synth_ops.targets.postgresql.swap import Failpoint, oids
 from synth_ops.targets.publication import Tick
 from synth_ops.targets.staying import Staying
 
@@ -119,7 +119,19 @@ class Site:
         if stage is None or (stage.copy, stage.rules, stage.fence) != (self.copy, self.law, self.before.fence):
             return None
         plan = self._draft(stage.taken)
-        return Build(site=self, plan=plan, stage=stage) if plan.stamp == stage.stamp else None
+        return (
+            Build(site=self, plan=plan, stage=stage)
+            if plan.stamp == stage.stamp and self._stands(plan, stage)
+            else None
+        )
+
+    def _stands(self, plan: Draft, stage: Stage) -> bool:
+        """Whether all that was built so far is there still: somebody may have dropped it."""
+        homes = list(set(plan.homes.values()))
+        schemas = self.connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = ANY(%s)", (homes,))
+        done = staging.loaded(self.connection, stage.token)
+        built = [each.built for each in plan.plans if each.table.name in done]
+        return schemas.fetchall() == [(len(homes),)] and len(oids(self.connection, built)) == len(built)
 
     def _draft(self, taken: int) -> Draft:
         return draft(
