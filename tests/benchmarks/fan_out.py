@@ -115,7 +115,10 @@ def _run(api: Any, dag: str) -> float:
     if state != "success":
         raise SystemExit(f"the DAG {dag} failed")
     tasks = api(f"{place}/taskInstances")["task_instances"]
-    work = [each for each in tasks if each["task_id"].rpartition(".")[2] in ("plan_shards", "shards", "sample")]
+    names = ("plan_shards", "shards", "sample")
+    work = [each for each in tasks if each["start_date"] and each["task_id"].rpartition(".")[2] in names]
+    if dag == "mapped" and len(work) < TASKS:
+        raise SystemExit("the copy was not parted: give a larger --scale")
     starts, ends = ([datetime.fromisoformat(each[key]) for each in work] for key in ("start_date", "end_date"))
     return (max(ends) - min(starts)).total_seconds()
 
