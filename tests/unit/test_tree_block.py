@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
-from synth_ops.generators.relational_trees.tree import grow
+from synth_ops.generators.relational_trees.tree import Clusters, grow
 
 ROWS = 20_000
 
@@ -22,6 +22,10 @@ def variable(codes, size=None, *, ordered=False):
     return Variable(codes=codes, size=size or int(codes.max(initial=0)) + 1, ordered=ordered)
 
 
+def alone(inputs):
+    return Clusters(of=np.empty(0, np.int32), sharing=np.zeros(len(inputs), np.float32))
+
+
 def shares(codes, size):
     return np.bincount(codes, minlength=size) / max(len(codes), 1)
 
@@ -32,7 +36,7 @@ def test_no_leaf_is_smaller_than_asked(rows, min_leaf, seed):
     random = generator(seed)
     inputs = random.integers(0, 8, (3, rows)).astype(np.uint8)
     targets = (inputs[:1].T + random.normal(size=(rows, 1))).astype(np.float32)
-    tree = grow(inputs, targets, min_leaf=min_leaf, penalty=0.0)
+    tree = grow(inputs, targets, alone(inputs), min_leaf=min_leaf, penalty=0.0)
     leaves = tree.apply(inputs)
     assert (tree.feature[leaves] < 0).all()
     if len(tree.feature) > 1:
@@ -42,7 +46,7 @@ def test_no_leaf_is_smaller_than_asked(rows, min_leaf, seed):
 def test_a_tree_splits_where_the_target_changes():
     inputs = np.arange(256, dtype=np.uint8).repeat(40)[None]
     targets = (inputs[0] > 99).astype(np.float32)[:, None]
-    tree = grow(inputs, targets, min_leaf=20, penalty=1.0)
+    tree = grow(inputs, targets, alone(inputs), min_leaf=20, penalty=1.0)
     assert (tree.feature[0], tree.threshold[0]) == (0, 99)
     assert len(tree.feature) == 3
     leaves = tree.apply(inputs)
@@ -52,7 +56,7 @@ def test_a_tree_splits_where_the_target_changes():
 def test_noise_is_not_split_on():
     inputs = generator(1).integers(0, 256, (5, 4000)).astype(np.uint8)
     targets = generator(2).normal(size=(4000, 1)).astype(np.float32)
-    assert len(grow(inputs, targets, min_leaf=50, penalty=30.0).feature) == 1
+    assert len(grow(inputs, targets, alone(inputs), min_leaf=50, penalty=30.0).feature) == 1
 
 
 @pytest.mark.parametrize("ordered", [False, True])
@@ -110,6 +114,32 @@ def test_leaves_are_small_only_where_rows_agree():
     free = fit_block(variable(noise), [variable(group)], BlockSettings(), generator())
     assert (told.tree.feature < 0).sum() >= 100
     assert (free.tree.feature < 0).sum() < 20
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["rows alone", "rows of subjects"])
+def test_what_tells_subjects_apart_by_chance_is_not_split_on(known):
+    """A thousand subjects of twenty rows that are alike: a trait of theirs seems to tell what the rows are."""
+    subjects = np.repeat(np.arange(1000, dtype=np.int32), 20)
+    level = generator(1).normal(size=1000)[subjects] + generator(2).normal(size=ROWS) / 2
+    trait = variable(generator(3).integers(0, 200, 1000)[subjects], ordered=True)
+    block = fit_block(
+        variable(np.digitize(level, np.linspace(-2, 2, 40)), ordered=True),
+        [trait],
+        BlockSettings(),
+        generator(),
+        subjects if known else None,
+    )
+    assert (len(block.tree.feature) == 1) == known
+
+
+def test_what_differs_within_subjects_is_split_on():
+    subjects = np.repeat(np.arange(1000, dtype=np.int32), 20)
+    cause = generator(1).integers(0, 40, ROWS)
+    level = generator(2).normal(size=1000)[subjects] + cause / 10
+    effect = variable(np.digitize(level, np.linspace(-2, 6, 80)), ordered=True)
+    block = fit_block(effect, [variable(cause, ordered=True)], BlockSettings(), generator(), subjects)
+    drawn = block.draw([cause.astype(np.int32)], ROWS, generator())
+    assert np.corrcoef(drawn, cause)[0, 1] == pytest.approx(np.corrcoef(effect.codes, cause)[0, 1], abs=0.05)
 
 
 def test_more_rows_ask_for_more_evidence():

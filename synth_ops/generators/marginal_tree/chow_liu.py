@@ -69,6 +69,8 @@ class ChowLiuBlocks:
         target: Variable,
         inputs: Sequence[Variable],
         generator: np.random.Generator,  # noqa: ARG002
+        clusters: Codes | None,  # noqa: ARG002
+        exposure: float,  # noqa: ARG002
     ) -> ConditionalTable:
         """Count."""
         return fit_conditional(target, inputs, self.alpha)

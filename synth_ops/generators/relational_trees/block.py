@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from synth_ops.generators.relational_trees.kernels import compiled
-from synth_ops.generators.relational_trees.tree import BINS, Bins, Codes, Floats, Tree, grow
+from synth_ops.generators.relational_trees.tree import BINS, Bins, Clusters, Codes, Floats, Tree, grow
 
 _EMBEDDING = 12
 _BACKOFF_LEVELS = 2
 _FIT_SMOOTHING = 10.0
 _USUAL_ROWS = 20_000
 _LEAST_EVIDENCE = 2.0
+_SHARING_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +28,13 @@ class Variable:
         codes: 0 is NULL; shape (rows,).
         size: Codes run from 0 to `size - 1`.
         ordered: Whether near codes mean near values.
+        places: Where each code stands, if some are more alike than others; shape (size, dimensions).
     """
 
     codes: Codes
     size: int
     ordered: bool
+    places: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,11 @@ class Block:
 
 
 def fit_block(
-    target: Variable, inputs: Sequence[Variable], settings: BlockSettings, generator: np.random.Generator
+    target: Variable,
+    inputs: Sequence[Variable],
+    settings: BlockSettings,
+    generator: np.random.Generator,
+    clusters: Codes | None = None,
 ) -> Block:
     """Learn P(target | inputs) from rows.
 
@@ -131,6 +138,7 @@ def fit_block(
         target: What to draw later; rows with a negative code are not learned from.
         inputs: What it depends on.
         generator: For the choice of rows to grow on, and the embedding of many categories.
+        clusters: A number from 0 on for every row; rows of one number hang together. None: each stands alone.
     """
     known = np.flatnonzero(target.codes >= 0)
     codes = target.codes[known]
@@ -138,7 +146,7 @@ def fit_block(
     chosen = np.arange(rows)
     if rows > settings.grow_rows:
         chosen = np.sort(generator.choice(rows, settings.grow_rows, replace=False))
-    embedded = _embed(target.size, target.ordered, codes, generator)
+    embedded = _embed(target, codes, generator) if target.places is None else target.places
     maps = [_bin_map(variable, known[chosen], embedded[codes[chosen]]) for variable in inputs]
     bin_starts = np.concatenate([[0], np.cumsum([len(part) for part in maps])]).astype(np.int64)
     bins = np.concatenate(maps) if maps else np.empty(0, np.uint8)
@@ -149,20 +157,22 @@ def fit_block(
     tree = grow(
         np.ascontiguousarray(growing),
         embedded[codes[chosen]],
+        _clusters(growing, None if clusters is None else clusters[known[chosen]]),
         min_leaf=max(2, int(min_leaf * share)),
         penalty=_penalty(embedded[codes[chosen]], settings.evidence),
     )
     return _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
 
 
-def _embed(size: int, ordered: bool, codes: Codes, generator: np.random.Generator) -> Floats:
+def _embed(target: Variable, codes: Codes, generator: np.random.Generator) -> Floats:
     """A few numbers for each target code, whose variance is the impurity that trees lower.
 
     Ordered: the code's rank, and whether it is NULL. Two or three categories: one-hot. More: a random projection of the
     one-hot vectors, which keeps their variance (the Gini impurity) in expectation (Johnson and Lindenstrauss).
     """
+    size = target.size
     counts = np.bincount(codes, minlength=size).astype(np.float64)
-    if ordered:
+    if target.ordered:
         rank = np.cumsum(counts) - counts / 2
         present = counts[1:].sum()
         values = (rank - counts[0]) / max(present, 1.0)
@@ -191,6 +201,25 @@ def _penalty(targets: Floats, evidence: float) -> float:
     dimensions = float(np.trace(spread) ** 2 / squares) if squares else 1.0
     deviations = max(evidence + np.log(len(targets) / _USUAL_ROWS), min(evidence, _LEAST_EVIDENCE))
     return float(1.0 + deviations * np.sqrt(2.0 / dimensions))
+
+
+def _clusters(inputs: Bins, of: Codes | None) -> Clusters:
+    """Which rows hang together, and how much of each input they share: its intraclass correlation (Fisher, 1925)."""
+    sharing = np.zeros(len(inputs), np.float32)
+    if of is None or not len(of):
+        return Clusters(of=np.empty(0, np.int32), sharing=sharing)
+    sizes = np.bincount(of)
+    looked_at = np.cumsum(np.where(sizes > 1, sizes, 0)) <= max(_SHARING_ROWS, int(sizes.max()))
+    rows = np.flatnonzero((looked_at & (sizes > 1))[of])
+    owner = np.unique(of[rows], return_inverse=True)[1]
+    counts = np.bincount(owner)
+    for number, values in enumerate(inputs if len(rows) else ()):
+        ranks = values[rows].astype(np.float64)
+        apart = ranks - (np.bincount(owner, weights=ranks) / counts)[owner]
+        whole = ranks.var() * len(rows)
+        within = (apart**2).sum() * len(rows) / (len(rows) - len(counts))
+        sharing[number] = max(1 - within / whole, 0.0) if whole > 0 else 0.0
+    return Clusters(of=of, sharing=sharing)
 
 
 def _bin_map(variable: Variable, rows: npt.NDArray[np.int64], targets: Floats) -> Bins:

@@ -59,12 +59,12 @@ class Quota:
     Attributes:
         codec: Of the number of children; no ranges where too few parents were seen.
         mean: Children per parent, for that case.
-        target: Draws the code from the parent's variables.
+        target: Draws the code from the parent's variables; None where it is one of them itself.
     """
 
     codec: NumberCodec
     mean: float
-    target: Target
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +146,8 @@ def lean(model: TableModel) -> TableModel:
         number: dataclasses.replace(
             each, quota=dataclasses.replace(each.quota, target=_without_idle_inputs(each.quota.target))
         )
+        if each.quota.target
+        else each
         for number, each in model.references.items()
     }
     targets = tuple(_without_idle_inputs(target) for target in model.targets)
@@ -163,7 +165,8 @@ def _without_idle_inputs(target: Target) -> Target:
 def blocks_of(models: Mapping[str, TableModel]) -> dict[str, AnyBlock]:
     """Every block of a model, by what it was made of."""
     targets = [target for model in models.values() for target in model.targets]
-    targets += [each.quota.target for model in models.values() for each in model.references.values()]
+    quotas = [each.quota for model in models.values() for each in model.references.values()]
+    targets += [each.target for each in quotas if each.target]
     return {target.made_of: target.block for target in targets}
 
 
@@ -263,7 +266,7 @@ def _reference_to_json(model: ReferenceModel, arrays: dict[str, np.ndarray[Any, 
         "quota": {
             "codec": model.quota.codec.to_json(),
             "mean": model.quota.mean,
-            "target": _target_to_json(model.quota.target, arrays),
+            "target": _target_to_json(model.quota.target, arrays) if model.quota.target else None,
         },
         "null_share": model.null_share,
         "broken_share": model.broken_share,
@@ -275,10 +278,13 @@ def _reference_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarr
     codec = codec_from_json(entry["quota"]["codec"])
     if not isinstance(codec, NumberCodec):
         raise TypeError("a quota counts children")
+    target = entry["quota"]["target"]
     return ReferenceModel(
         group_of=tuple(entry["group_of"]),
         quota=Quota(
-            codec=codec, mean=entry["quota"]["mean"], target=_target_from_json(entry["quota"]["target"], arrays)
+            codec=codec,
+            mean=entry["quota"]["mean"],
+            target=_target_from_json(target, arrays) if target else None,
         ),
         null_share=entry["null_share"],
         broken_share=entry["broken_share"],

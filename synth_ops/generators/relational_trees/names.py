@@ -7,7 +7,7 @@ POSITION, SIBLINGS, FOLLOWING = f"{SEQUENCE}position", f"{SEQUENCE}siblings", f"
 """A row's place under its parent, how many rows there are, and how many of them come after it."""
 COLUMN, REFERENCE, ROLE, BEFORE = "column|", "reference|", "role|", "before|"
 DIFFERENCE, ADVANCE, SAME, RUNNING, ELAPSED = "difference|", "advance|", "same|", "running|", "elapsed|"
-RECALLED, SHARE = "recalled|", "share|"
+RECALLED, SHARE, CHILDREN, QUOTA = "recalled|", "share|", "children|", "quota|"
 """What the names of variables of one kind start with."""
 
 
@@ -24,6 +24,11 @@ def reference_name(number: int) -> str:
 def role_name(child: str, number: int) -> str:
     """The parent's variable that says which group it is in, for one foreign key of a child."""
     return f"{ROLE}{number}|{child}"
+
+
+def children_name(child: str, number: int) -> str:
+    """The parent's variable that says how many rows refer to it, for one foreign key of a child."""
+    return f"{CHILDREN}{number}|{child}"
 
 
 def depth_name(number: int) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.block import Variable
-from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.generators.relational_trees.tree import Codes, Floats
 
 NULL, ORPHAN, FIRST_GROUP = 0, 1, 2
 """Codes of a reference: none, one that the source breaks, and from here on the groups."""
@@ -20,6 +20,7 @@ NO_PARENT, BROKEN = -1, -2
 MOST_GROUPS = 64
 MOST_SINGLE_PARENTS = 512
 _PROFILE_SHARES = 12
+_DIRECTIONS = 12
 
 Rows = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
@@ -63,7 +64,7 @@ def _index(column: pa.ChunkedArray, values: pa.Array) -> Rows:
 
 def group_parents(
     parent_of: Rows, parents: int, child: Sequence[Variable], *, k: int, single: bool
-) -> tuple[Codes, int]:
+) -> tuple[Codes, int, Floats | None]:
     """Put parents into groups whose children look alike.
 
     Args:
@@ -74,19 +75,23 @@ def group_parents(
         single: Whether a parent may be a group of its own (reference data about nobody).
 
     Returns:
-        The group of every parent, and how many groups there are.
+        The group of every parent; how many groups there are; and, where some are more alike than others, where each
+        lies; shape (groups, dimensions).
     """
     if not parents:
-        return np.zeros(0, np.int32), 1
+        return np.zeros(0, np.int32), 1, None
     known = parent_of >= 0
     counts = np.bincount(parent_of[known], minlength=parents)
     if single and int((counts >= k).sum()) <= MOST_SINGLE_PARENTS:
         groups = np.zeros(parents, dtype=np.int32)
         own = np.flatnonzero(counts >= k)
         groups[own] = np.arange(1, len(own) + 1)
-        return groups, len(own) + 1
+        return groups, len(own) + 1, None
     profiles = _profiles(parent_of[known], parents, counts, [(v, v.codes[known]) for v in child])
-    return _divide(profiles, max(k, parents // 4000), MOST_GROUPS)
+    deviation = profiles.std(axis=0)
+    scaled = (profiles - profiles.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    groups, count = _divide(scaled, max(k, parents // 4000), MOST_GROUPS)
+    return groups, count, _centres(scaled, groups, count)
 
 
 def _profiles(
@@ -107,10 +112,18 @@ def _profiles(
     return np.column_stack(columns).astype(np.float32)
 
 
-def _divide(profiles: npt.NDArray[np.float32], smallest: int, most: int) -> tuple[Codes, int]:
+def _centres(scaled: npt.NDArray[np.float32], groups: Codes, count: int) -> npt.NDArray[np.float32]:
+    """Where each group lies, along the directions in which groups differ most."""
+    sizes = np.bincount(groups, minlength=count)
+    centres = np.column_stack([np.bincount(groups, weights=column, minlength=count) / sizes for column in scaled.T])
+    middle = (centres * sizes[:, None]).sum(axis=0) / sizes.sum()
+    _, _, directions = np.linalg.svd((centres - middle) * np.sqrt(sizes)[:, None], full_matrices=False)
+    found: npt.NDArray[np.float32] = (centres @ directions[:_DIRECTIONS].T).astype(np.float32)
+    return found
+
+
+def _divide(scaled: npt.NDArray[np.float32], smallest: int, most: int) -> tuple[Codes, int]:
     """Split the group of the largest variance at the mean of its most varying column, again and again."""
-    deviation = profiles.std(axis=0)
-    scaled = (profiles - profiles.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
     members = [np.arange(len(scaled))]
     spread = [_spread(scaled[members[0]])]
     while len(members) < most:

@@ -42,14 +42,32 @@ class Tree:
         return leaves
 
 
-def grow(inputs: Bins, targets: Floats, *, min_leaf: int, penalty: float) -> Tree:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clusters:
+    """Rows that hang together: of one subject, or of one parent.
+
+    Attributes:
+        of: The cluster of every row, from 0 on; empty where each row stands alone.
+        sharing: How much the rows of a cluster have each input in common: 0 is not at all, 1 is wholly.
+    """
+
+    of: Codes
+    sharing: Floats
+
+
+def grow(inputs: Bins, targets: Floats, clusters: Clusters, *, min_leaf: int, penalty: float) -> Tree:
     """Grow a tree that lowers the targets' variance.
+
+    Rows of one cluster are not independent of each other: a split by what they share tells clusters apart, and clusters
+    differ by chance more than rows do. What such a split lowers by chance grows by how alike a cluster's rows are in
+    the input and in the target (Moulton, 1986), and so does what is asked of it.
 
     Args:
         inputs: Bins, shape (inputs, rows).
         targets: Shape (rows, dimensions); their summed variance is the impurity.
         min_leaf: The fewest rows in a leaf.
-        penalty: A split must lower the summed squares by this many times the node's own variance: a guard against
+        clusters: Which rows hang together.
+        penalty: A split must lower the summed squares by this many times what it lowers by chance: a guard against
             splits on noise.
     """
     inputs_count, rows = inputs.shape
@@ -60,7 +78,9 @@ def grow(inputs: Bins, targets: Floats, *, min_leaf: int, penalty: float) -> Tre
             left=np.zeros(1, np.int32),
             parent=np.full(1, -1, np.int32),
         )
-    feature, threshold, left, parent = _grow(inputs, np.ascontiguousarray(targets), min_leaf, penalty)
+    feature, threshold, left, parent = _grow(
+        inputs, np.ascontiguousarray(targets), clusters.of, clusters.sharing, min_leaf, penalty
+    )
     return Tree(feature=feature, threshold=threshold, left=left, parent=parent)
 
 
@@ -89,7 +109,8 @@ def _fill(histogram, inputs, targets, order, start, end):  # type: ignore[no-unt
 
 
 @compiled
-def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _best_split(histogram, total, count, min_leaf, noise):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The split that lowers the squares most beyond what each input must; -1 where none does."""
     dimensions = total.shape[0]
     base = 0.0
     for d in range(dimensions):
@@ -112,13 +133,13 @@ def _best_split(histogram, total, count, min_leaf):  # type: ignore[no-untyped-d
                 continue
             if right_count < min_leaf:
                 break
-            gain = -base
+            gain = -base - noise[number]
             for d in range(dimensions):
                 rest = total[d] - left_sum[d]
                 gain += left_sum[d] * left_sum[d] / left_count + rest * rest / right_count
             if gain > best_gain:
                 best_gain, best_feature, best_bin = gain, number, position
-    return best_gain, best_feature, best_bin
+    return best_feature, best_bin
 
 
 @compiled
@@ -138,20 +159,27 @@ def _partition(column, split, order, start, end, spare):  # type: ignore[no-unty
 
 
 @compiled
-def _variance(targets, order, start, end, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    size = end - start
-    squares = 0.0
-    for position in range(start, end):
-        for d in range(targets.shape[1]):
-            squares += targets[order[position], d] ** 2
-    variance = squares / size
-    for d in range(targets.shape[1]):
-        variance -= (total[d] / size) ** 2
-    return variance
+def _variances(targets, order, start, end, total, clusters, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The variance of rows, and what each adds to it together with the others of its cluster; `sums` is left as 0."""
+    size, dimensions, clustered = end - start, targets.shape[1], len(clusters) > 0
+    alone, together = 0.0, 0.0
+    for d in range(dimensions):
+        mean = total[d] / size
+        for position in range(start, end):
+            row = order[position]
+            apart = targets[row, d] - mean
+            alone += apart * apart
+            if clustered:
+                sums[clusters[row]] += apart
+        for position in range(start, end if clustered else start):
+            cluster = clusters[order[position]]
+            together += sums[cluster] * sums[cluster]
+            sums[cluster] = 0.0
+    return alone / size, together / size
 
 
 @compiled
-def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _grow(inputs, targets, clusters, sharing, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Depth first, the smaller child first, so that few histograms live at once; the larger child's is a difference."""
     count, (rows, dimensions) = inputs.shape[0], targets.shape
     capacity = 2 * (rows // min_leaf) + 3
@@ -163,6 +191,8 @@ def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  
     spare = np.empty(rows, np.int64)
     histograms = np.zeros((_STACK, count, BINS, dimensions + 1))
     starts, ends, nodes = np.zeros(_STACK, np.int64), np.zeros(_STACK, np.int64), np.zeros(_STACK, np.int64)
+    sums = np.zeros(clusters.max() + 1 if len(clusters) else 0)
+    noise = np.empty(count)
     ends[0] = rows
     _fill(histograms[0], inputs, targets, order, 0, rows)
     used, depth = 1, 1
@@ -175,9 +205,11 @@ def _grow(inputs, targets, min_leaf, penalty):  # type: ignore[no-untyped-def]  
         for position in range(BINS):
             for d in range(dimensions):
                 total[d] += histogram[0, position, d]
-        gain, best, split = _best_split(histogram, total, float(size), min_leaf)
-        noise = penalty * _variance(targets, order, start, end, total) + _TINY
-        if best < 0 or gain <= noise or depth >= _STACK:
+        alone, together = _variances(targets, order, start, end, total, clusters, sums)
+        for number in range(count):
+            noise[number] = penalty * (alone + sharing[number] * max(together - alone, 0.0)) + _TINY
+        best, split = _best_split(histogram, total, float(size), min_leaf, noise)
+        if best < 0 or depth >= _STACK:
             depth -= 1
             continue
         middle = _partition(inputs[best], split, order, start, end, spare)

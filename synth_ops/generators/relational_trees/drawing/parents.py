@@ -10,7 +10,7 @@ from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawi
 from synth_ops.generators.relational_trees.drawing.targets import rule_inputs
 from synth_ops.generators.relational_trees.drawing.values import chunked
 from synth_ops.generators.relational_trees.model import Quota
-from synth_ops.generators.relational_trees.names import ROLE, role_name, through
+from synth_ops.generators.relational_trees.names import ROLE, children_name, role_name, through
 from synth_ops.generators.relational_trees.references import BROKEN, FIRST_GROUP, NULL, ORPHAN, Rows, match_rows
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import ForeignKey
@@ -29,8 +29,11 @@ def quotas(drawing: TableDrawing, parent: Made, number: int, generator: np.rando
     quota: Quota = drawing.made.model.references[number].quota
     if not len(quota.codec.low):
         return np.full(parent.rows, quota.mean)
-    inputs = [parent_codes(drawing, parent, name, number) for name in quota.target.inputs]
-    codes = quota.target.block.draw(inputs, parent.rows, generator)
+    if quota.target is None:
+        codes = parent.codes[children_name(drawing.name, number)]
+    else:
+        inputs = [parent_codes(drawing, parent, name, number) for name in quota.target.inputs]
+        codes = quota.target.block.draw(inputs, parent.rows, generator)
     return quota.codec.units(codes, generator).astype(np.float64)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
+from synth_ops.generators.relational_trees.codec import CategoryCodec, Codec, NumberCodec
 from synth_ops.generators.relational_trees.differences import distance_codes, pace_codes, time_units
 from synth_ops.generators.relational_trees.drawing.counted import (
     counted_values,
@@ -23,9 +23,11 @@ from synth_ops.generators.relational_trees.drawing.variables import decode_colum
 from synth_ops.generators.relational_trees.model import Target
 from synth_ops.generators.relational_trees.names import (
     BEFORE,
+    CHILDREN,
     COLUMN,
     RECALLED,
     REFERENCE,
+    ROLE,
     advance_name,
     column_name,
     elapsed_name,
@@ -44,6 +46,7 @@ from synth_ops.generators.relational_trees.sequences import (
     order_of,
     place_variables,
 )
+from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.generators.relational_trees.unique import identify
 
 _MORE_TRIES = 4
@@ -120,7 +123,7 @@ class _Walk:
         needed = {name for target in made.model.targets for name in (*target.inputs, *rule_inputs(target))}
         owners = int(order.owner.max(initial=-1)) + 1
         for name in (*(target.name for target in made.model.targets), *needed):
-            if name.startswith(("sequence|", "through|", "role|", "depth|")):
+            if name.startswith(("sequence|", "through|", ROLE, CHILDREN, "depth|")):
                 continue
             made.codes.setdefault(name, np.zeros(made.rows, np.int32))
         exact = exact_columns(drawing)
@@ -224,23 +227,32 @@ class _Walk:
 
     def _advance(self, target: Target, column: str, rows: Rows, purpose: str) -> None:
         """Draw an ordering column: from the row before, where that is the same in all that come first; else anew."""
-        drawing, moves = self.drawing, self.drawing.targets[advance_name(column)]
+        drawing = self.drawing
         tied = self._equal(rows, self.sequence.ordered_by[: self.sequence.ordered_by.index(column)])
-        moving, rows = rows[tied], rows[~tied]
-        places = self._places(column)[self.order.before[moving]]
-        codec = drawing.made.model.codecs[column]
-        highest = codec.size - (3 if isinstance(codec, CategoryCodec) else 1)
-        moved = places + draw_target(drawing, moves, moving, purpose)
-        for attempt in range(_MORE_TRIES):
-            beyond = np.flatnonzero(moved > highest)
-            if len(beyond):
-                moved[beyond] = places[beyond] + draw_target(
-                    drawing, moves, moving[beyond], f"{purpose} again {attempt}"
-                )
-        moved = np.minimum(moved, highest)
         codes = drawing.made.codes[target.name]
-        codes[moving] = np.argsort(codec.places())[moved + 1] if isinstance(codec, CategoryCodec) else moved
-        codes[rows] = draw_target(drawing, target, rows, purpose)
+        codes[rows[tied]] = self._moved_on(column, rows[tied], purpose)
+        codes[rows[~tied]] = draw_target(drawing, target, rows[~tied], purpose)
+
+    def _moved_on(self, column: str, rows: Rows, purpose: str) -> Codes:
+        """Codes that come after the row before's, or may be the same where other columns follow; the next one at last.
+
+        Numbers are drawn as how far they move, categories as what they become.
+        """
+        drawing, moves, codec = self.drawing, self.drawing.targets[advance_name(column)], self._codec(column)
+        before = self._places(column)[self.order.before[rows]]
+        category = isinstance(codec, CategoryCodec)
+        places = codec.places() if isinstance(codec, CategoryCodec) else np.empty(0, np.int64)
+        least = before + (1 if column == self.sequence.ordered_by[-1] else 0)
+        highest = codec.size - (3 if category else 1)
+        found = np.full(len(rows), -1, np.int64)
+        for attempt in range(1 + _MORE_TRIES):
+            again = np.flatnonzero((found < least) | (found > highest))
+            if not len(again):
+                break
+            drawn = draw_target(drawing, moves, rows[again], f"{purpose} again {attempt}" if attempt else purpose)
+            found[again] = places[drawn] if category else before[again] + drawn
+        found = np.minimum(np.maximum(found, least), highest)
+        return np.argsort(places)[found + 1].astype(np.int32) if category else found.astype(np.int32)
 
     def _equal(self, rows: Rows, columns: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which rows agree in some columns with the ones before."""
@@ -252,8 +264,11 @@ class _Walk:
 
     def _places(self, column: str) -> Rows:
         """What rows are sorted by."""
-        made, codec = self.drawing.made, self.drawing.made.model.codecs[column]
+        made, codec = self.drawing.made, self._codec(column)
         if column in self.exact:
             return made.units[column]
         codes = made.codes[column_name(column)]
         return codec.places()[codes] if isinstance(codec, CategoryCodec) else codes.astype(np.int64)
+
+    def _codec(self, column: str) -> Codec:
+        return self.drawing.made.model.codecs[column]

@@ -20,11 +20,29 @@ from synth_ops.generators.relational_trees.names import (
 )
 from synth_ops.generators.relational_trees.tree import Codes
 
-_MOST_INPUTS = 56
+_MOST_INPUTS = 128
 _MOST_CONTEXT = 48
 _SCREENING_ROWS = 10_000
 _SCREENING_BINS = 12
 _DEVIATIONS = 3
+
+
+def clusters_of(tables: Mapping[str, Learning], learning: Learning) -> Codes | None:
+    """A number for every row: the same for those that hang together below one row at the top; None where none do.
+
+    What refers to reference data alone stands alone: its rows come back in the copy, and what is particular to one of
+    them is no chance.
+    """
+    found = np.full(learning.rows, -1, np.int64)
+    climbing = np.arange(learning.rows)
+    at, taken = climbing, 0
+    while (key := learning.structure.primary) and not tables[key.parent].structure.lookup:
+        above = learning.parents[learning.number(key)][at]
+        found[climbing[above < 0]] = taken + at[above < 0]
+        climbing, at, taken = climbing[above >= 0], above[above >= 0], taken + learning.rows
+        learning = tables[key.parent]
+    found[climbing] = taken + at
+    return np.unique(found, return_inverse=True)[1].astype(np.int32) if taken else None
 
 
 def seen_through(tables: Mapping[str, Learning], learning: Learning, number: int, role: str) -> dict[str, Variable]:

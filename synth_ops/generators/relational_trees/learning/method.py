@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
 from synth_ops.generators.relational_trees.learning.context import most_telling
 from synth_ops.generators.relational_trees.model import AnyBlock
+from synth_ops.generators.relational_trees.tree import Codes
 
 
 class BlockMethod(Protocol):
@@ -39,8 +40,20 @@ class BlockMethod(Protocol):
     def choose(self, target: Variable, pool: Mapping[str, Variable], generator: np.random.Generator) -> Sequence[str]:
         """The variables, of those drawn before, that a block is to see."""
 
-    def fit(self, target: Variable, inputs: Sequence[Variable], generator: np.random.Generator) -> AnyBlock:
-        """Learn one block."""
+    def fit(
+        self,
+        target: Variable,
+        inputs: Sequence[Variable],
+        generator: np.random.Generator,
+        clusters: Codes | None,
+        exposure: float,
+    ) -> AnyBlock:
+        """Learn one block.
+
+        Args:
+            clusters: A number for every row; rows of one number hang together.
+            exposure: How much of a subject one code tells, from 0 to 1.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +77,16 @@ class TreeBlocks:
         """All, or the most telling where there are many."""
         return most_telling(target, pool, generator)
 
-    def fit(self, target: Variable, inputs: Sequence[Variable], generator: np.random.Generator) -> AnyBlock:
+    def fit(
+        self,
+        target: Variable,
+        inputs: Sequence[Variable],
+        generator: np.random.Generator,
+        clusters: Codes | None,
+        exposure: float,
+    ) -> AnyBlock:
         """Grow a tree."""
-        return fit_block(target, inputs, self.settings, generator)
+        settings = replace(
+            self.settings, alpha=self.settings.alpha * exposure, evidence=self.settings.evidence * exposure
+        )
+        return fit_block(target, inputs, settings, generator, clusters)

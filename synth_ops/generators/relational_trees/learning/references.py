@@ -11,12 +11,19 @@ import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.codec import fit_number, support, variable
-from synth_ops.generators.relational_trees.learning.context import visible
+from synth_ops.generators.relational_trees.learning.context import clusters_of, visible
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.learning.targets import learn_target
 from synth_ops.generators.relational_trees.model import Quota, ReferenceModel
-from synth_ops.generators.relational_trees.names import COLUMN, depth_name, reference_name, role_name
+from synth_ops.generators.relational_trees.names import (
+    COLUMN,
+    QUOTA,
+    children_name,
+    depth_name,
+    reference_name,
+    role_name,
+)
 from synth_ops.generators.relational_trees.references import (
     BROKEN,
     FIRST_GROUP,
@@ -68,8 +75,11 @@ def learn_references(
             )
             groups, count = np.zeros(parent.rows, np.int32), 1
         else:
-            groups, count = group_parents(parent_of, parent.rows, own, k=K_SUBJECTS, single=parent.structure.lookup)
-            role = Variable(codes=groups + 1, size=count + 1, ordered=False)
+            groups, count, centres = group_parents(
+                parent_of, parent.rows, own, k=K_SUBJECTS, single=parent.structure.lookup
+            )
+            places = None if centres is None else np.vstack([np.zeros_like(centres[:1]), centres])
+            role = Variable(codes=groups + 1, size=count + 1, ordered=False, places=places)
             parent.variables[role_name(table.name, number)] = role
             codes = np.full(len(parent_of), NULL, np.int32)
             codes[parent_of >= 0] = groups[parent_of[parent_of >= 0]] + FIRST_GROUP
@@ -80,7 +90,7 @@ def learn_references(
             learning.variables[reference_name(number)] = Variable(codes=codes, size=count + FIRST_GROUP, ordered=False)
         learning.references[number] = ReferenceModel(
             group_of=tuple(int(group) for group in groups) if parent.structure.lookup else (),
-            quota=_learn_quota(parent, table.name, number, parent_of, method),
+            quota=_learn_quota(tables, learning, number, parent_of, method),
             null_share=float((parent_of == NO_PARENT).mean()) if len(parent_of) else 0.0,
             broken_share=float((parent_of == BROKEN).mean()) if len(parent_of) else 0.0,
             broken_values=_broken_values(connection, learning, key, parent_of),
@@ -111,14 +121,22 @@ def _depths(parent_of: Rows) -> tuple[Codes, int]:
     return depths, -1 if looped else int(depths.max(initial=0))
 
 
-def _learn_quota(parent: Learning, child: str, number: int, parent_of: Rows, method: BlockMethod) -> Quota:
+def _learn_quota(
+    tables: Mapping[str, Learning], learning: Learning, number: int, parent_of: Rows, method: BlockMethod
+) -> Quota:
+    """How many children there are: a variable of the parent, but where its rows are not drawn from what they are."""
+    key, child = learning.structure.table.foreign_keys[number], learning.structure.table.name
+    parent = tables[key.parent]
     counts = np.bincount(parent_of[parent_of >= 0], minlength=parent.rows)
     codec = fit_number(pa.chunked_array([pa.array(counts)]), parent.subjects, K_SUBJECTS)
-    codes = codec.encode(pa.chunked_array([pa.array(counts)]))
-    inputs = {
-        name: each for name, each in parent.variables.items() if name in visible(parent, role_name(child, number))
-    }
-    target = learn_target(f"quota|{number}|{child}", variable(codec, codes), inputs, method)
+    counted = variable(codec, codec.encode(pa.chunked_array([pa.array(counts)])))
+    target = None
+    if parent.structure.lookup or key in learning.structure.self_references:
+        seen = visible(parent, role_name(child, number))
+        inputs = {name: each for name, each in parent.variables.items() if name in seen}
+        target = learn_target(f"{QUOTA}{number}|{child}", counted, inputs, method, clusters_of(tables, parent))
+    else:
+        parent.variables[children_name(child, number)] = counted
     return Quota(codec=codec, mean=float(counts.mean()) if len(counts) else 0.0, target=target)
 
 

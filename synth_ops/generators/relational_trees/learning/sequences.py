@@ -214,17 +214,23 @@ def sequence_variables(learning: Learning) -> dict[str, Variable]:
 
 
 def _find_advances(learning: Learning, order: Order, ordered_by: Sequence[str]) -> None:
-    """How far the ordering columns behind the first one move, where the ones before them stay."""
+    """How the ordering columns behind the first one move on where the ones before them stay: numbers by how much.
+
+    Categories move on to another one, as far apart as the alphabet may put them.
+    """
     before = np.maximum(order.before, 0)
     tied = order.before >= 0
     for column, following in pairwise(ordered_by):
         places = learning.places[column]
         tied = tied & (places == places[before])
         moved = learning.places[following] - learning.places[following][before]
-        codes = np.where(tied & (moved >= 0), moved, -1).astype(np.int32)
+        whole = learning.variables[column_name(following)]
+        category = isinstance(learning.codecs[following], CategoryCodec)
+        codes = np.where(tied & (moved >= 0), whole.codes if category else moved, -1).astype(np.int32)
         if (codes >= 0).sum() >= _FEWEST_ROWS:
-            size = learning.variables[column_name(following)].size + 1
-            learning.variables[advance_name(following)] = Variable(codes=codes, size=size, ordered=True)
+            learning.variables[advance_name(following)] = Variable(
+                codes=codes, size=whole.size + 1, ordered=not category
+            )
 
 
 def find_repetitions(learning: Learning) -> None:

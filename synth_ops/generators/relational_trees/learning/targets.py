@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import numpy as np
 from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.dependencies import Dependency, determined, find_dependency
 from synth_ops.generators.relational_trees.differences import Origin
-from synth_ops.generators.relational_trees.learning.context import seen_through
+from synth_ops.generators.relational_trees.learning.context import clusters_of, seen_through
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.sequences import (
     find_repetitions,
@@ -24,7 +25,9 @@ from synth_ops.generators.relational_trees.learning.sequences import (
 from synth_ops.generators.relational_trees.learning.state import Learning
 from synth_ops.generators.relational_trees.model import Target
 from synth_ops.generators.relational_trees.names import (
+    CHILDREN,
     COLUMN,
+    QUOTA,
     ROLE,
     advance_name,
     column_name,
@@ -35,10 +38,12 @@ from synth_ops.generators.relational_trees.names import (
     same_name,
 )
 from synth_ops.generators.relational_trees.streams import stream
+from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import Relation
 from synth_ops.sql import K_SUBJECTS
 
 _FEWEST_ROWS = 40
+_UNSEEN = 1 / 3
 _FEWEST_IN_GROUP = 50
 """How many rows a group of a lookup must have on average to say anything of one of them."""
 _THREADS = min(os.cpu_count() or 1, 8)
@@ -49,12 +54,13 @@ def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: Bl
     find_repetitions(learning)
     rules = _rules(learning)
     jobs = list(_jobs(tables, learning, rules, method))
+    clusters = clusters_of(tables, learning)
 
     def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
         name, target, inputs = job
         finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
         ruled = name.startswith(COLUMN) and name.removeprefix(COLUMN) not in learning.counted()
-        return learn_target(name, target, inputs, method, finer, ruled=ruled)
+        return learn_target(name, target, inputs, method, clusters, finer, ruled=ruled)
 
     with ThreadPoolExecutor(_THREADS) as executor:
         yield from executor.map(learn_one, jobs)
@@ -147,6 +153,8 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Dependency]])
         names = [name for name in names if name != column_name(time)]
     names += [depth_name(learning.number(key)) for key in made.self_references]
     names += [reference_name(learning.number(key)) for key in made.deferred]
+    # how many children there are tells what they are like, more than the other way round
+    names += [name for name in learning.variables if name.startswith(CHILDREN)]
     if not made.lookup:
         names += [name for name in learning.variables if name.startswith(ROLE)]
     return names
@@ -195,6 +203,7 @@ def learn_target(
     target: Variable,
     pool: Mapping[str, Variable],
     method: BlockMethod,
+    clusters: Codes | None,
     finer: Mapping[str, Dependency] = MappingProxyType({}),
     *,
     ruled: bool = False,
@@ -205,15 +214,32 @@ def learn_target(
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
     rule = find_dependency(target, pool, K_SUBJECTS) if ruled else None
     guards = {other: each for other, each in finer.items() if other in pool}
-    made_of = _digest(target, usable, generator)
-    block = method.known[made_of] if made_of in method.known else method.fit(target, usable, generator)
+    made_of = _digest(target, usable, clusters, generator)
+    block = (
+        method.known[made_of]
+        if made_of in method.known
+        else method.fit(target, usable, generator, clusters, _exposure(name, clusters))
+    )
     return Target(name=name, inputs=tuple(names), block=block, rule=rule, guards=guards, made_of=made_of)
 
 
-def _digest(target: Variable, inputs: Sequence[Variable], generator: np.random.Generator) -> str:
-    """Of every row's codes, and of the randomness to come."""
+def _exposure(name: str, clusters: Codes | None) -> float:
+    """How much of a subject one code tells: less where a subject has many rows, or where the copy does not show it."""
+    shown = _UNSEEN if name.startswith((CHILDREN, QUOTA, ROLE)) else 1.0
+    if clusters is None or not len(clusters):
+        return shown
+    subjects = int(clusters.max()) + 1
+    return min(shown, math.sqrt(subjects / len(clusters)))
+
+
+def _digest(
+    target: Variable, inputs: Sequence[Variable], clusters: Codes | None, generator: np.random.Generator
+) -> str:
+    """Of every row's codes and cluster, and of the randomness to come."""
     digest = hashlib.blake2b(repr(generator.bit_generator.state).encode(), digest_size=16)
     for each in (target, *inputs):
         digest.update(f"{each.size} {each.ordered} {each.codes.dtype} {len(each.codes)}".encode())
         digest.update(np.ascontiguousarray(each.codes).data)
+    if clusters is not None:
+        digest.update(clusters.data)
     return digest.hexdigest()
