@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import RecipeError, SynthOpsError
+from synth_ops.fallback import has_another, is_of_the_generator, nothing_unforeseen
 from synth_ops.ports import Capability, Progress, ProgressListener, StagingTarget
 from synth_ops.recipe import Recipe
-from synth_ops.run import has_another, is_of_the_generator, judged, nothing_unforeseen, required, sharded
+from synth_ops.runners import judged, required, sharded
 from synth_ops.store import Store
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import pytest
 from synth_ops.artifacts import ArtifactKind
 from synth_ops.recipe import load_recipe
 from synth_ops.report import render_html, render_markdown
-from synth_ops.run import _latest_key, latest_report, open_store, run_all, run_step
+from synth_ops.run import latest_report, open_store, run_all, run_step
+from synth_ops.runners import latest_key
 from synth_ops.store import Store
 
 
@@ -80,7 +81,7 @@ def test_what_was_published_where_is_told(second_night):
     assert list(context.seconds) == ["snapshot", "fit", "sample", "gate", "publish"]
     assert f"as generation 3 of {context.publication['target']}" in render_html(document, context)
     assert "Published as generation 3" in render_markdown(document, context)
-    publication = Store(second_night.store).recall(*_latest_key(recipe, ArtifactKind.PUBLICATION))
+    publication = Store(second_night.store).recall(*latest_key(recipe, ArtifactKind.PUBLICATION))
     page = second_night.store / "publication" / publication.id / "report.html"
     assert "as generation 3 of" in page.read_text(encoding="utf-8")
 
