@@ -22,6 +22,7 @@ from synth_ops.errors import RecipeError, SampleError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.metadata import Metadata
 from synth_ops.ports import Progress, ProgressListener, ShardedGenerator
+from synth_ops.processors import usable_processors
 from synth_ops.store import Store
 
 WORKERS_VARIABLE = "SYNTH_OPS_WORKERS"
@@ -71,13 +72,7 @@ def available_workers() -> int:
     said = os.environ.get(WORKERS_VARIABLE, "")
     if said and not (said.isdecimal() and int(said)):
         raise RecipeError(f"{WORKERS_VARIABLE} is no number of processes", f"set {WORKERS_VARIABLE} to 1 or more")
-    return int(said) if said else min(_processors(), _MOST_WORKERS)
-
-
-def _processors() -> int:
-    """Those that this process may use, where the system tells."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    return int(said) if said else min(usable_processors(), _MOST_WORKERS)
 
 
 def draw_shards(job: ShardJob, count: int, workers: int, progress: ProgressListener) -> dict[str, TableData]:

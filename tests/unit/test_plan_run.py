@@ -147,7 +147,7 @@ def test_an_unforeseen_error_tells_its_place_and_nothing_else(recipe, store, mon
         def state(self):
             raise ValueError(secret)
 
-    monkeypatch.setattr("synth_ops.run.open_source", lambda _: Indiscreet())
+    monkeypatch.setattr("synth_ops.runners.open_source", lambda _: Indiscreet())
     with pytest.raises(SynthOpsError, match=r"unexpected ValueError at test_plan_run.py:\d+") as caught:
         run_step(recipe, "snapshot", store=store)
     assert secret not in repr(caught.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -40,13 +39,14 @@ from synth_ops.generators.relational_trees.names import (
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.metadata import Relation
+from synth_ops.processors import usable_processors
 from synth_ops.sql import K_SUBJECTS
 
 _FEWEST_ROWS = 40
 _UNSEEN = 1 / 3
 _FEWEST_IN_GROUP = 50
 """How many rows a group of a lookup must have on average to say anything of one of them."""
-_THREADS = min(os.cpu_count() or 1, 8)
+_MOST_THREADS = 8
 
 
 def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: BlockMethod) -> Iterator[Target]:
@@ -62,7 +62,7 @@ def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: Bl
         ruled = name.startswith(COLUMN) and name.removeprefix(COLUMN) not in learning.counted()
         return learn_target(name, target, inputs, method, clusters, finer, ruled=ruled)
 
-    with ThreadPoolExecutor(_THREADS) as executor:
+    with ThreadPoolExecutor(min(usable_processors(), _MOST_THREADS)) as executor:
         yield from executor.map(learn_one, jobs)
 
 
