@@ -13,14 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_ops.generators.relational_trees.codec import (
-    NumberCodec,
-    PresenceCodec,
-    PseudonymCodec,
-    codec_from_json,
-    fit_category,
-    fit_number,
-)
+from synth_ops.generators.relational_trees.codec import NumberCodec, PresenceCodec, PseudonymCodec, codec_from_json
+from synth_ops.generators.relational_trees.learning.codecs import fit_category, fit_number
 
 K = 5
 DAY, MOMENT = dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 10, 11, 12, 131415)  # noqa: DTZ001

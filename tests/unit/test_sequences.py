@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot
 from synth_ops.generators.relational_trees import RelationalTrees
 from synth_ops.generators.relational_trees.block import Variable
-from synth_ops.generators.relational_trees.codec import fit_number
 from synth_ops.generators.relational_trees.differences import Difference, Origin, distance_codes, pace_codes
+from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.sequences import Running, Strands, Summed, order_of, running_codes
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
 from synth_ops.testing.warehouses import write_table

@@ -23,12 +23,10 @@ from synth_ops.generators.relational_trees.codec import (
     PresenceCodec,
     Subjects,
     codec_from_json,
-    fit_category,
-    fit_number,
-    is_numeric,
-    to_floats_or_integers,
 )
+from synth_ops.generators.relational_trees.learning.codecs import fit_category, fit_number
 from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.generators.relational_trees.units import is_numeric, to_floats_or_integers
 from synth_ops.metadata import Kind
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from synth_ops.artifacts import Snapshot
 from synth_ops.errors import SampleError
 from synth_ops.generators.coded_table.columns import Coded, Seen, encode, fit_codec, show, unseen
 from synth_ops.generators.providers import TextShape, learn_shapes, provider_for
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PresenceCodec, is_numeric
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, PresenceCodec
 from synth_ops.generators.relational_trees.drawing.values import cast
 from synth_ops.generators.relational_trees.learning.columns import find_subjects, threshold
 from synth_ops.generators.relational_trees.learning.state import SOURCE
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker, TableStructure, as_provided, structure
+from synth_ops.generators.relational_trees.units import is_numeric
 from synth_ops.metadata import Kind, Relation, Rule, Table
 from synth_ops.sql import connect, quote, register, relation_sql
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from synth_ops.generators.relational_trees.codec import is_numeric
+from synth_ops.generators.relational_trees.units import is_numeric
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table, generation_order, subject_path
 
 _LEARNED = frozenset({Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME, Kind.GEO})

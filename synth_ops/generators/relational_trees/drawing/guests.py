@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, to_floats_or_integers
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.drawing.counted import differences_of
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
 from synth_ops.generators.relational_trees.drawing.targets import rule_inputs
@@ -25,6 +25,7 @@ from synth_ops.generators.relational_trees.sequences import order_of
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Codes
 from synth_ops.generators.relational_trees.unique import densify
+from synth_ops.generators.relational_trees.units import to_floats_or_integers
 
 _MOST_TELLING = 8
 _BINS = 12

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.bases import as_integers
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, to_floats_or_integers
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.drawing.checks import breaking_rows
 from synth_ops.generators.relational_trees.drawing.parents import group_codes, see_through
 from synth_ops.generators.relational_trees.drawing.state import Made, TableDrawing
@@ -20,6 +20,7 @@ from synth_ops.generators.relational_trees.drawing.variables import redraw
 from synth_ops.generators.relational_trees.names import column_name, reference_name
 from synth_ops.generators.relational_trees.references import match_rows
 from synth_ops.generators.relational_trees.structure import Maker
+from synth_ops.generators.relational_trees.units import to_floats_or_integers
 from synth_ops.metadata import Column, ForeignKey, Relation, Rule, Table
 from synth_ops.sql import ROW, connect, quote
 

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, to_floats_or_integers
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec
 from synth_ops.generators.relational_trees.model import TableModel
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.generators.relational_trees.units import to_floats_or_integers
 
 
 def chunked(values: pa.Array) -> pa.ChunkedArray:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.bases import Base, since
-from synth_ops.generators.relational_trees.codec import fit_number
+from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.metadata import Column, Kind, Relation, Rule

@@ -15,17 +15,16 @@ from synth_ops.generators.relational_trees.codec import (
     PresenceCodec,
     PseudonymCodec,
     Subjects,
-    fit_category,
-    fit_number,
-    is_numeric,
     variable,
 )
 from synth_ops.generators.relational_trees.learning.bases import choose_base
+from synth_ops.generators.relational_trees.learning.codecs import fit_category, fit_number
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning, read_columns
 from synth_ops.generators.relational_trees.names import column_name
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.relational_trees.structure import Maker
 from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.generators.relational_trees.units import is_numeric
 from synth_ops.metadata import Column, Kind, Metadata, Table, subject_paths
 from synth_ops.sql import K_SUBJECTS, subjects_in_order_sql
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth_ops.generators.relational_trees.block import Variable
-from synth_ops.generators.relational_trees.codec import NumberCodec, fit_number
+from synth_ops.generators.relational_trees.codec import NumberCodec
 from synth_ops.generators.relational_trees.dependencies import determined
 from synth_ops.generators.relational_trees.differences import (
     DISTANCE_CODES,
@@ -24,6 +24,7 @@ from synth_ops.generators.relational_trees.differences import (
     pace_codes,
     time_units,
 )
+from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.learning.columns import threshold
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
 from synth_ops.generators.relational_trees.names import column_name, elapsed_name

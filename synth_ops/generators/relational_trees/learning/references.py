@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synth_ops.generators.relational_trees.block import Variable
-from synth_ops.generators.relational_trees.codec import fit_number, support, variable
+from synth_ops.generators.relational_trees.codec import variable
+from synth_ops.generators.relational_trees.learning.codecs import fit_number, support
 from synth_ops.generators.relational_trees.learning.context import clusters_of, visible
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns

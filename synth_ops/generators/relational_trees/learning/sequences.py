@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synth_ops.generators.relational_trees.block import Variable
-from synth_ops.generators.relational_trees.codec import PER_SECOND, CategoryCodec, NumberCodec, fit_number, variable
+from synth_ops.generators.relational_trees.codec import CategoryCodec, NumberCodec, variable
 from synth_ops.generators.relational_trees.differences import is_timelike
+from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.learning.columns import threshold
 from synth_ops.generators.relational_trees.learning.state import SOURCE, Learning, read_columns
 from synth_ops.generators.relational_trees.names import (
@@ -38,6 +39,7 @@ from synth_ops.generators.relational_trees.sequences import (
     strand_variables,
 )
 from synth_ops.generators.relational_trees.structure import Maker
+from synth_ops.generators.relational_trees.units import PER_SECOND
 from synth_ops.sql import quote
 
 if TYPE_CHECKING:
