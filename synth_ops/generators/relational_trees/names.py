@@ -71,6 +71,10 @@ def share_name(strand: int) -> str:
     return f"{SHARE}{strand}"
 
 
+LEFT, PACE, NOW = "left", "pace", "now"
+"""From where a distance counts: the row before, the same shared out among the rows to come, and the row itself."""
+
+
 def elapsed_name(when: str, anchor: str) -> str:
-    """How far the time of a row is from a time of the parent ("now"); and from the row "before", a row yet to come."""
+    """How far it is to a time of the parent, an anchor."""
     return f"{ELAPSED}{when}|{anchor}"

@@ -25,6 +25,9 @@ from synth_ops.generators.relational_trees.names import (
     BEFORE,
     CHILDREN,
     COLUMN,
+    LEFT,
+    NOW,
+    PACE,
     RECALLED,
     REFERENCE,
     ROLE,
@@ -134,7 +137,7 @@ class _Walk:
         anchors = {
             name: parent_times(drawing, name, sequence.time, rows)
             for name in sequence.anchors
-            if sequence.time and {elapsed_name("before", name), elapsed_name("now", name)} & needed
+            if sequence.time and {elapsed_name(when, name) for when in (LEFT, PACE, NOW)} & needed
         }
         return cls(
             drawing=drawing,
@@ -159,7 +162,8 @@ class _Walk:
                 codes[f"{BEFORE}{name}"][rows] = codes[name][self.order.before[rows]] + 1
             for name, running in self.running.items():
                 codes[running_name(name)][rows] = running.codes(owners)
-            self._compare("before", rows, self.order.before[rows])
+            self._compare(LEFT, rows, self.order.before[rows])
+            self._compare(PACE, rows, self.order.before[rows])
             self._share(rows)
         for target in self.targets:
             self._draw(target, rows, f"draw {self.position}")
@@ -179,11 +183,11 @@ class _Walk:
             told &= made.codes[column_name(time)][others] <= (len(codec.low) if isinstance(codec, NumberCodec) else 0)
             distances = units[rows] - made.units[time][others]
             both = told & known[rows]
-            if when == "now":
-                codes = distance_codes(distances, self.sequence.step, both)
-            else:
+            if when == PACE:
                 following = self.order.siblings[rows] - 1 - self.position
                 codes = pace_codes(distances, self.sequence.step, both, following)
+            else:
+                codes = distance_codes(distances, self.sequence.step, both)
             made.codes[elapsed_name(when, name)][rows] = codes
 
     def _share(self, rows: Rows) -> None:
@@ -211,7 +215,7 @@ class _Walk:
         else:
             self._draw_or_keep(target, rows, purpose)
         if column == self.sequence.time:
-            self._compare("now", rows, rows)
+            self._compare(NOW, rows, rows)
         if self.position and target.name == self.sequence.strand:
             self._recall(rows)
 

@@ -27,7 +27,7 @@ from synth_ops.generators.relational_trees.differences import (
 from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.learning.columns import threshold
 from synth_ops.generators.relational_trees.learning.state import Learning, read_columns
-from synth_ops.generators.relational_trees.names import column_name, elapsed_name
+from synth_ops.generators.relational_trees.names import LEFT, NOW, PACE, column_name, elapsed_name
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.sql import K_SUBJECTS
 
@@ -174,15 +174,12 @@ def _of_sequence(
     learning.sequence = dataclasses.replace(sequence, anchors=tuple(each.column for each in near[:_MOST_ANCHORS]))
     before = {each.column: each.take(order.before, order.before >= 0) for each in times.values()}
     for each in near[:_MOST_ANCHORS]:
-        for when, units, known in (
-            ("before", before[time].units, before[time].known),
-            ("now", own.units, own.known),
-        ):
-            distances, both = each.units - units, known & each.known
-            if when == "now":
-                codes = distance_codes(distances, sequence.step, both)
-            else:
+        for when, start in ((LEFT, before[time]), (PACE, before[time]), (NOW, own)):
+            distances, both = each.units - start.units, start.known & each.known
+            if when == PACE:
                 codes = pace_codes(distances, sequence.step, both, order.siblings - 1 - order.position)
+            else:
+                codes = distance_codes(distances, sequence.step, both)
             learning.variables[elapsed_name(when, each.column)] = Variable(
                 codes=codes, size=DISTANCE_CODES, ordered=True
             )

@@ -20,9 +20,11 @@ from synth_ops.generators.relational_trees.learning.state import SOURCE, Learnin
 from synth_ops.generators.relational_trees.names import (
     COLUMN,
     DIFFERENCE,
-    ELAPSED,
+    LEFT,
+    PACE,
     advance_name,
     column_name,
+    elapsed_name,
     reference_name,
     running_name,
     same_name,
@@ -211,7 +213,11 @@ def sequence_variables(learning: Learning) -> dict[str, Variable]:
         **place_variables(order),
         **before_variables(rows, order.before),
         **{running_name(name): each for name, each in summed.items()},
-        **{name: each for name, each in learning.variables.items() if name.startswith(ELAPSED + "before")},
+        **{
+            name: each
+            for name, each in learning.variables.items()
+            if name.startswith((elapsed_name(LEFT, ""), elapsed_name(PACE, "")))
+        },
     }
 
 

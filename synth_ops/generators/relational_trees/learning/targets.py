@@ -26,6 +26,7 @@ from synth_ops.generators.relational_trees.model import Target
 from synth_ops.generators.relational_trees.names import (
     CHILDREN,
     COLUMN,
+    NOW,
     QUOTA,
     ROLE,
     advance_name,
@@ -94,7 +95,7 @@ def _jobs(
     time = learning.sequence.time if learning.sequence else None
     if time:
         yield from _with_parts(learning, column_name(time), pool)
-        pool |= {name: each for name, each in learning.variables.items() if name.startswith(elapsed_name("now", ""))}
+        pool |= {name: each for name, each in learning.variables.items() if name.startswith(elapsed_name(NOW, ""))}
     strand = learning.sequence.strand if learning.sequence else None
     for key in made.references:
         number = learning.number(key)
