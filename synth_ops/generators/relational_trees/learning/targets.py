@@ -44,7 +44,7 @@ from synth_ops.processors import usable_processors
 from synth_ops.sql import K_SUBJECTS
 
 _FEWEST_ROWS = 40
-_UNSEEN = 1 / 3
+_LEAST_EXPOSURE = 1 / 3
 _FEWEST_IN_GROUP = 50
 """How many rows a group of a lookup must have on average to say anything of one of them."""
 _MOST_THREADS = 8
@@ -226,11 +226,12 @@ def learn_target(
 
 def _exposure(name: str, clusters: Codes | None) -> float:
     """How much of a subject one code tells: less where a subject has many rows, or where the copy does not show it."""
-    shown = _UNSEEN if name.startswith((CHILDREN, QUOTA, ROLE)) else 1.0
+    if name.startswith((CHILDREN, QUOTA, ROLE)):
+        return _LEAST_EXPOSURE
     if clusters is None or not len(clusters):
-        return shown
+        return 1.0
     subjects = int(clusters.max()) + 1
-    return min(shown, math.sqrt(subjects / len(clusters)))
+    return max(math.sqrt(subjects / len(clusters)), _LEAST_EXPOSURE)
 
 
 def _digest(
