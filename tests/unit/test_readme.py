@@ -39,7 +39,8 @@ def test_the_two_lines_are_found(repository):
     lines = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(lines)
     assert lines.readme_line("main").endswith("synth-ops run examples/nycflights/recipe.yaml")
-    assert lines.readme_line("tests") == 'python -m pip install -e ".[dev]" && python -m pytest -n auto --dist loadfile'
+    tests = lines.readme_line("tests")
+    assert tests.startswith('python -m pip install -e ".[dev]" && python -m pytest -n auto --dist loadfile')
     with pytest.raises(SystemExit, match="nothing"):
         lines.readme_line("nothing")
 
