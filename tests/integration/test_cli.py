@@ -110,7 +110,7 @@ def test_a_target_that_breaks_after_the_gate_prints_what_was_made_and_exits_5(sh
 def test_a_store_that_breaks_after_the_gate_prints_what_can_be_told(shop):
     program = """
 import shutil, sys
-from synth_ops import run
+from synth_ops import fallback
 from synth_ops.cli import main
 
 def publish(recipe, store, *_):
@@ -118,8 +118,8 @@ def publish(recipe, store, *_):
         shutil.rmtree(store.root / kind)
     return _publish(recipe, store, *_)
 
-_publish = run._RUNNERS["publish"]
-run._RUNNERS = {**run._RUNNERS, "publish": publish}
+_publish = fallback.RUNNERS["publish"]
+fallback.RUNNERS = {**fallback.RUNNERS, "publish": publish}
 main(["run", sys.argv[1], "--json"])
 """
     finished = subprocess.run(
@@ -423,10 +423,10 @@ def test_help_lists_every_command(cli):
 def test_an_interrupted_run_says_so_and_exits_130(shop, tmp_path):
     program = """
 import os, signal, sys
-from synth_ops import run
+from synth_ops import fallback
 from synth_ops.cli import main
 
-run._fit = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+fallback.run_fit = lambda *_: os.kill(os.getpid(), signal.SIGINT)
 main(["run", sys.argv[1], "--store", sys.argv[2]])
 """
     finished = subprocess.run(
