@@ -1,10 +1,11 @@
-"""When a generator fails a table's columns, its copy or the gate: the next one that the recipe names takes over."""
+"""When a generator fails to learn, to draw, or at the gate: the next one that the recipe names takes over."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from synth_ops.artifacts import ArtifactKind, ArtifactRef
@@ -75,11 +76,8 @@ def _through(
     """
     for step in steps:
         with nothing_unforeseen():
-            made = (
-                run_fit(recipe, store, given, progress, rung)
-                if step == "fit"
-                else RUNNERS[step](recipe, store, given, progress)
-            )
+            runner = partial(run_fit, rung=rung) if step == "fit" else RUNNERS[step]
+            made = runner(recipe, store, given, progress)
         given = made[0]
         store.remember(*latest_key(recipe, given.kind), ref=given)
         if step == "fit":

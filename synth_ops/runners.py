@@ -48,17 +48,17 @@ def run_fit(recipe: Recipe, store: Store, needs: ArtifactRef | None, progress: P
     if will_do:
         label = choice_of(store, will_do).label
         return will_do, True, {"generator": label, "source": "stands still: the last model stays"}
-    chosen = ladder(recipe)[rung]
+    choice = ladder(recipe)[rung]
     ref, skipped = fit(
         snapshot,
-        generator_named(chosen.name, chosen.settings),
-        name=chosen.name,
-        settings=chosen.settings,
+        generator_named(choice.name, choice.settings),
+        name=choice.name,
+        settings=choice.settings,
         store=store,
         progress=progress,
         previous=store.recall(*latest_key(recipe, ArtifactKind.MODEL)),
     )
-    return ref, skipped, {"generator": chosen.label}
+    return ref, skipped, {"generator": choice.label}
 
 
 def _model_that_will_do(recipe: Recipe, store: Store, snapshot: ArtifactRef) -> ArtifactRef | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,12 +41,25 @@ class _PartOperator(SynthOperator):
         with self.working() as (recipe, store):
             return self.work(recipe, store, needed(takes, self.needs, recipe, store)) if takes else None
 
+    @abstractmethod
     def work(self, recipe: Recipe, store: Store, needs: ArtifactRef) -> Any:
         """What it does."""
-        raise NotImplementedError
 
 
-class SynthPlanShardsOperator(_PartOperator):
+class _PlanOperator(_PartOperator):
+    """Deals the parts of a step to mapped tasks.
+
+    Args:
+        tasks: How many mapped tasks there are at most.
+        part_kwargs: As of `_PartOperator`.
+    """
+
+    def __init__(self, *, tasks: int, **part_kwargs: Any) -> None:
+        super().__init__(**part_kwargs)
+        self.tasks = tasks
+
+
+class SynthPlanShardsOperator(_PlanOperator):
     """Deals the shards of a copy to mapped tasks: returns, for each of them, the numbers of its shards.
 
     Args:
@@ -54,10 +68,6 @@ class SynthPlanShardsOperator(_PartOperator):
     """
 
     step = "sample"
-
-    def __init__(self, *, tasks: int, **part_kwargs: Any) -> None:
-        super().__init__(**part_kwargs)
-        self.tasks = tasks
 
     def work(self, recipe: Recipe, store: Store, needs: ArtifactRef) -> list[list[int]]:
         """Deal."""
@@ -90,7 +100,7 @@ class SynthShardsOperator(_PartOperator):
         return [ref.to_json() for ref in refs]
 
 
-class SynthPlanTablesOperator(_PartOperator):
+class SynthPlanTablesOperator(_PlanOperator):
     """Begins to publish: opens the copy's place in the target, and deals its tables to mapped tasks.
 
     It returns, for each of them, the names of its tables, and the token that it shows; nothing where the target takes a
@@ -102,10 +112,6 @@ class SynthPlanTablesOperator(_PartOperator):
     """
 
     step = "publish"
-
-    def __init__(self, *, tasks: int, **part_kwargs: Any) -> None:
-        super().__init__(**part_kwargs)
-        self.tasks = tasks
 
     def work(self, recipe: Recipe, store: Store, needs: ArtifactRef) -> list[dict[str, Any]]:
         """Begin."""

@@ -10,7 +10,7 @@ from synth_ops import sql
 from synth_ops.artifacts import Evidence
 from synth_ops.checks.limits import judged
 from synth_ops.checks.rarity import referred_rows
-from synth_ops.checks.statistics import Z
+from synth_ops.checks.statistics import share_interval
 from synth_ops.checks.views import COPY, SOURCE, Views, view_sql
 from synth_ops.metadata import Column, ForeignKey, Kind, Orphans, Table
 from synth_ops.ports import Threshold
@@ -67,14 +67,14 @@ class _Share:
         """Nothing where there are too few values to tell."""
         if self.n < _MIN_DISTINCT:
             return []
-        noise = math.sqrt(max(self.value * (1 - self.value), 1 / self.n) / self.n)
+        low, high = share_interval(self.value, self.n)
         evidence = Evidence(
             check=check,
             subject=self.subject,
             value=self.value,
             n=self.n,
-            ci_low=max(self.value - Z * noise, 0.0),
-            ci_high=min(self.value + Z * noise, 1.0),
+            ci_low=low,
+            ci_high=high,
             detail="share of the copy's distinct values that the source has, too",
         )
         return judged(evidence, threshold, allowance=allowance, laxest=_ALL)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from synth_ops import sql
 from synth_ops.artifacts import Evidence
 from synth_ops.checks.limits import judged
-from synth_ops.checks.statistics import Z
+from synth_ops.checks.statistics import share_interval
 from synth_ops.checks.views import (
     COPY,
     SOURCE,
@@ -156,14 +156,14 @@ def identical_rows(views: Views, table: Table, limits: Mapping[str, Threshold]) 
         usual = max(usual, round(_by_chance(views, rows, key, columns), 9))
         error = max(error, math.sqrt(2) * _spread(views, hashed, total, twins) / total)
     passing, share = usual + _SIGMAS * error, same / n
-    noise = math.sqrt(max(share * (1 - share), 1 / n) / n)
+    low, high = share_interval(share, n)
     evidence = Evidence(
         check=IDENTICAL_ROWS,
         subject=table.name,
         value=share,
         n=n,
-        ci_low=max(share - Z * noise, 0.0),
-        ci_high=min(share + Z * noise, 1.0),
+        ci_low=low,
+        ci_high=high,
         detail=f"on {len(columns)} columns; {usual:.2%} are to be expected without any copying",
         reference=usual,
     )

@@ -74,6 +74,16 @@ def true_positive_rate(positive: Values, negative: Values, false_positive_rate: 
     return float(true[last] + share * (true[last + 1] - true[last]))
 
 
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a share of `n`; of small counts it is never nil.
+
+    >>> share_interval(0.0, 100)
+    (0.0, 0.0196)
+    """
+    noise = math.sqrt(max(share * (1 - share), 1 / n) / n)
+    return max(share - Z * noise, 0.0), min(share + Z * noise, 1.0)
+
+
 def share_difference(one: int, ones: int, other: int, others: int) -> Estimate:
     """The difference of two shares; of small counts the noise is never nil (Agresti and Caffo, 2000)."""
     smooth = [(count + 1) / (total + 2) for count, total in ((one, ones), (other, others))]

@@ -9,11 +9,13 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from synth_ops.artifacts import Generation
 from synth_ops.errors import PublishRefusedError, SynthOpsError
-from synth_ops.ports import Progress, ProgressListener
+from synth_ops.fingerprint import fingerprint
+from synth_ops.ports import Progress, ProgressListener, PublishRules
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,12 @@ class Published:
     published_at: str
     previous: int
     tables: Mapping[str, int]
+
+    @classmethod
+    def found(cls, number: int, tables: Mapping[str, int]) -> Published:
+        """What stands in a target that nobody published there with this tool: it is remembered, to go back to."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(number=number, copy="", published_at=at, previous=0, tables=tables)
 
     def generation(self, *, live: bool) -> Generation:
         """The same for the users of a target."""
@@ -85,6 +93,11 @@ COLUMNS = (
     ("tables", "VARCHAR"),
 )
 """Name and type of the columns of a publication table."""
+
+
+def law_of(rules: PublishRules) -> str:
+    """A fingerprint of the rules that a copy is published by: by others it is another generation."""
+    return fingerprint(asdict(rules) | {"kept": sorted(rules.kept)})
 
 
 def not_ours(label: str) -> PublishRefusedError:

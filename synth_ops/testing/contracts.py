@@ -85,7 +85,7 @@ class TargetContract:
     @pytest.fixture
     def place(self, tmp_path: Path) -> TargetPlace:
         """An empty place to publish to."""
-        raise NotImplementedError
+        raise NotImplementedError("give the contract your own fixture `place`")
 
     def test_an_untouched_place_remembers_nothing(self, place: TargetPlace) -> None:
         """No generation, and nothing to go back to."""

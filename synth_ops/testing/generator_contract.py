@@ -33,7 +33,7 @@ class GeneratorContract:
     @pytest.fixture
     def generator(self) -> Generator:
         """A generator as it is when no setting is given."""
-        raise NotImplementedError
+        raise NotImplementedError("give the contract your own fixture `generator`")
 
     @pytest.fixture
     def people(self, generator: Generator, tmp_path: Path) -> Fitted:

@@ -73,17 +73,9 @@ def test_the_search_finds_what_is_there(warehouse):
 
 
 @pytest.fixture
-def indiscreet(refresh, tmp_path, monkeypatch):
+def indiscreet(refresh, install):
     """A recipe whose generator, another package's, breaks with a row in its message."""
-    package = tmp_path / "site-packages"
-    information = package / "indiscreet-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: indiscreet\nVersion: 1.0\n", encoding="utf-8")
-    (information / "entry_points.txt").write_text(
-        "[synth_ops.generators]\nindiscreet = indiscreet:Indiscreet\n", encoding="utf-8"
-    )
-    (package / "indiscreet.py").write_text(INDISCREET, encoding="utf-8")
-    monkeypatch.syspath_prepend(package)
+    install("indiscreet", "Indiscreet", INDISCREET)
     return refresh(generator="indiscreet")
 
 

@@ -184,18 +184,9 @@ class Unlucky:
 
 
 @pytest.fixture
-def unable(refresh, tmp_path, monkeypatch):
+def unable(refresh, install):
     """A recipe of two generators: the first, another package's, learns and then can't draw one of its shards."""
-    package = tmp_path / "site-packages"
-    information = package / "unable-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: unable\nVersion: 1.0\n", encoding="utf-8")
-    (information / "entry_points.txt").write_text(
-        "[synth_ops.generators]\nunable = unable:CannotSample\n", encoding="utf-8"
-    )
-    (package / "unable.py").write_text(UNABLE, encoding="utf-8")
-    monkeypatch.syspath_prepend(package)
-    monkeypatch.setenv("PYTHONPATH", str(package))  # of processes that draw shards
+    install("unable", "CannotSample", UNABLE)
 
     def write(*generators):
         return refresh(generator=list(generators))

@@ -143,15 +143,14 @@ def load(folder: Path) -> dict[str, TableModel]:
 def lean(model: TableModel) -> TableModel:
     """The same model to draw from, without the inputs that no block uses."""
     references = {
-        number: dataclasses.replace(
-            each, quota=dataclasses.replace(each.quota, target=_without_idle_inputs(each.quota.target))
-        )
-        if each.quota.target
-        else each
-        for number, each in model.references.items()
+        number: dataclasses.replace(each, quota=_lean_quota(each.quota)) for number, each in model.references.items()
     }
     targets = tuple(_without_idle_inputs(target) for target in model.targets)
     return dataclasses.replace(model, targets=targets, references=references)
+
+
+def _lean_quota(quota: Quota) -> Quota:
+    return dataclasses.replace(quota, target=_without_idle_inputs(quota.target)) if quota.target else quota
 
 
 def _without_idle_inputs(target: Target) -> Target:

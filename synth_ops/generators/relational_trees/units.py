@@ -63,10 +63,10 @@ def from_floats(values: npt.NDArray[np.float64], null: npt.NDArray[np.bool_], ar
     """Values of a whole-number-like type from floats, cut off at the ends of the type."""
     if pa.types.is_decimal(arrow_type):
         return pa.array(values, mask=null).cast(arrow_type)
-    limits = np.iinfo(arrow_type.to_pandas_dtype())
-    inside = (values > float(limits.min)) & (values < float(limits.max))
-    whole = np.where(values > 0, limits.max, limits.min).astype(limits.dtype)
-    whole[inside] = np.rint(values[inside]).astype(limits.dtype)
+    ends = np.iinfo(arrow_type.to_pandas_dtype())
+    inside = (values > float(ends.min)) & (values < float(ends.max))
+    whole = np.where(values > 0, ends.max, ends.min).astype(ends.dtype)
+    whole[inside] = np.rint(values[inside]).astype(ends.dtype)
     return pa.array(whole, mask=null).cast(arrow_type)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from synth_ops.errors import PublishRefusedError
 from synth_ops.metadata import Column, Metadata, Table
@@ -159,13 +158,7 @@ def _earlier(before: History, standing: Mapping[str, int], number: int) -> Store
         return replace(before.live, homes=_homes(before.live.published.number, standing, before.live.homes))
     if not standing:
         return None
-    found = Published(
-        number=number,
-        copy="",
-        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        previous=0,
-        tables=dict(standing),
-    )
+    found = Published.found(number, dict(standing))
     return Stored(published=found, homes=_homes(number, standing, {}), rules="", swap=before.swap + 1)
 
 

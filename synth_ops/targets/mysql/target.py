@@ -14,7 +14,6 @@ import pymysql
 
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
-from synth_ops.fingerprint import fingerprint
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata
 from synth_ops.mysql_server import Connection, rows, server_identity, server_url
@@ -28,6 +27,7 @@ from synth_ops.targets.mysql.history import Stored
 from synth_ops.targets.mysql.swap import Change, swap
 from synth_ops.targets.publication import (
     Published,
+    law_of,
     refuse_denied,
     refuse_production,
     ticks,
@@ -67,7 +67,7 @@ class MySQLTarget:
         """Load the copy beside the live tables, enforce its constraints, swap it in; see `ports.Target`."""
         wanted = [table for table in metadata.tables if table.name not in self._rules.kept]
         tick = ticks(progress, len(wanted) + _FIXED_TICKS)
-        rules = fingerprint(dataclasses.asdict(self._rules) | {"kept": sorted(self._rules.kept)})
+        rules = law_of(self._rules)
         with self._publishing() as connection:
             before = history.read(connection, self._label)
             if before.live and (before.live.published.copy, before.live.rules) == (copy_id, rules):

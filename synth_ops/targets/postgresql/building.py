@@ -12,7 +12,6 @@ import duckdb
 
 from synth_ops import sql
 from synth_ops.artifacts import TableData
-from synth_ops.fingerprint import fingerprint
 from synth_ops.metadata import Metadata, Orphans, Table
 from synth_ops.ports import PublishRules
 from synth_ops.targets.constraints import enforceable_foreign_keys, verify
@@ -25,7 +24,7 @@ from synth_ops.targets.postgresql.loading import load
 from synth_ops.targets.postgresql.schema import Plan
 from synth_ops.targets.postgresql.staging import Stage
 from synth_ops.targets.postgresql.swap import Failpoint, oids
-from synth_ops.targets.publication import Tick
+from synth_ops.targets.publication import Tick, law_of
 from synth_ops.targets.staying import Staying
 
 _NOTHING = Staying()
@@ -74,7 +73,7 @@ class Site:
     @property
     def law(self) -> str:
         """A fingerprint of the rules."""
-        return fingerprint(dataclasses.asdict(self.rules) | {"kept": sorted(self.rules.kept)})
+        return law_of(self.rules)
 
     def open(self, tables: Mapping[str, TableData], tick: Tick) -> Build:
         """Begin, or go on with what was begun for this copy; whatever else was under way ends.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from synth_ops.metadata import Table
 from synth_ops.ports import PublishRules
@@ -114,13 +113,7 @@ def _earlier(connection: Connection, before: History, standing: Mapping[Place, i
     if not standing:
         return None
     estimates: dict[int, int] = dict(connection.execute(_ESTIMATES, (list(standing.values()),)).fetchall())
-    found = Published(
-        number=number,
-        copy="",
-        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        previous=0,
-        tables={".".join(place): estimates[oid] for place, oid in standing.items()},
-    )
+    found = Published.found(number, {".".join(place): estimates[oid] for place, oid in standing.items()})
     return Stored(published=found, homes=homes_of(number, standing))
 
 
