@@ -5,21 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth_ops import pickles
-from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError
-from synth_ops.generators.coded_table.columns import Seen
+from synth_ops.generators.coded_table.learning import Lesson, begin, write_drawn
 from synth_ops.generators.coded_table.problems import refuse, single_problems
 from synth_ops.generators.coded_table.settings import Training
-from synth_ops.generators.coded_table.table import TableModel, draw_table, learn_tables
+from synth_ops.generators.coded_table.table import TableModel, draw_table
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.metadata import Metadata
-from synth_ops.ports import Progress, ProgressListener
+from synth_ops.ports import ProgressListener
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,6 @@ _WORKSPACE = "engine"
 _NEEDED = ("ModelStore/model-data/model-weights.pt", "ModelStore/model-data/model-configs.json", "ModelStore/tgt-stats")
 _DATA = "OriginalData/tgt-meta"
 _LONGEST_MINUTES = 240.0
-_UNIT = 1_000
 
 
 def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progress: ProgressListener) -> None:
@@ -39,19 +37,11 @@ def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progre
     """
     deadline = training.deadline()
     refuse(single_problems(snapshot.metadata))
-    table = snapshot.metadata.tables[0]
-
-    def tell(item: str, done: int) -> None:
-        progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
-
-    tell("columns", 0)
-    model, seen = learn_tables(snapshot)[table.name]
-    model.save(folder)
-    frame = seen.frame()
-    if not model.rows or not len(frame.columns):
-        return  # nothing that varies and may be learned
-    tell("model", 1)
-    best = 1
+    lesson = begin(snapshot, folder, progress)
+    if lesson.empty:
+        return
+    lesson.tell("model", 0)
+    best = 0.0
 
     def told(**news: Any) -> None:
         nonlocal best
@@ -60,28 +50,29 @@ def fit(training: Training, cuda: bool, snapshot: Snapshot, folder: Path, progre
         if loss is None:
             return
         epoch = float(message.get("epoch") or 0)
-        best = max(best, min(int(_UNIT * epoch / training.epochs), _UNIT))
-        tell(f"epoch {epoch:.1f} of {training.epochs}, loss {float(loss):.3g}", best)
+        best = max(best, min(epoch / training.epochs, 1.0))
+        lesson.tell(f"epoch {epoch:.1f} of {training.epochs}, loss {float(loss):.3g}", best)
 
     with tempfile.TemporaryDirectory() as place:
         workspace = Path(place)
-        _train(workspace, seen, training.epochs, deadline, device=_device(cuda=cuda), told=told)
+        _train(workspace, lesson, training.epochs, deadline, device=_device(cuda=cuda), told=told)
         for name in (*_NEEDED, _DATA):
             target = folder / _WORKSPACE / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if not (workspace / name).exists():
                 raise FitError(
-                    f"table {table.name!r}: training ended without a model", "give it more minutes or epochs"
+                    f"table {lesson.table.name!r}: training ended without a model", "give it more minutes or epochs"
                 )
             shutil.move(workspace / name, target)
 
 
-def _train(workspace: Path, seen: Seen, epochs: int, deadline: float, *, device: str, told: Any) -> None:
+def _train(workspace: Path, lesson: Lesson, epochs: int, deadline: float, *, device: str, told: Any) -> None:
     from mostlyai import engine
 
     engine.set_random_state(0)
+    seen = lesson.seen
     kinds = dict.fromkeys(seen.labels, "TABULAR_CATEGORICAL") | dict.fromkeys(seen.numbers, "TABULAR_NUMERIC_AUTO")
-    engine.split(tgt_data=seen.frame(), model_type="TABULAR", tgt_encoding_types=kinds, workspace_dir=workspace)
+    engine.split(tgt_data=lesson.frame, model_type="TABULAR", tgt_encoding_types=kinds, workspace_dir=workspace)
     engine.analyze(workspace_dir=workspace, value_protection=False)  # codes are protected already
     engine.encode(workspace_dir=workspace)
     engine.train(
@@ -109,15 +100,8 @@ class FittedTable:
             def draw(size: int, batch: int) -> pd.DataFrame:
                 return _drawn(workspace, size, int(stream(seed, "argn", name, batch).integers(0, 2**31)), self._cuda)
 
-            def made() -> Iterator[Any]:
-                done = 0
-                for batch in draw_table(model, self._table, draw, seed=seed, rows=rows):
-                    progress(Progress(step="sample", item=name, done=done, total=max(rows, 1)))
-                    done += batch.num_rows
-                    yield batch
-
-            progress(Progress(step="sample", item=name, done=0, total=max(rows, 1)))
-            return {name: write_table(folder, name, model.schema, made())}
+            batches = draw_table(model, self._table, draw, seed=seed, rows=rows)
+            return write_drawn(folder, name, model, batches, rows, progress)
 
     def _workspace(self, place: Path) -> Path | None:
         """A copy of the model's files, each of them vouched for; None where there is nothing to draw."""

@@ -1,5 +1,5 @@
 """Tables for models from elsewhere, which see codes and shares of a range, and never a value of the source.
 
-`columns` codes a column and decodes it, `table` does so for tables and makes what a model does not, `problems` says
-what such a model can't learn, `settings` checks what can be set.
+`columns` codes a column and decodes it, `table` does so for tables and makes what a model does not, `learning` is what
+models of one table begin and end with, `problems` says what they can't learn, `settings` checks what can be set.
 """

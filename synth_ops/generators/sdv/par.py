@@ -15,19 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from synth_ops import pickles
-from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError
-from synth_ops.generators.coded_table.columns import Seen
+from synth_ops.generators.coded_table.learning import Lesson, begin, write_drawn
 from synth_ops.generators.coded_table.problems import refuse, sequence_problems
 from synth_ops.generators.coded_table.settings import Training
-from synth_ops.generators.coded_table.table import Providers, TableModel, learn_tables, values_of
+from synth_ops.generators.coded_table.table import Providers, TableModel, values_of
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.single import MODEL_FILE, quietly
 from synth_ops.generators.sdv.training import History, fix_chance, watched
 from synth_ops.metadata import Kind, Metadata, Table
-from synth_ops.ports import Progress, ProgressListener
+from synth_ops.ports import ProgressListener
 from synth_ops.sql import K_SUBJECTS
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ _SHAPE_FILE = "sequences.json"
 _LONGEST = 100
 _KEPT = 0.75
 """The share of rows that pieces of sequences must hold."""
-_UNIT, _BATCH = 1_000, 2_000
+_BATCH = 2_000
 
 
 def fit(
@@ -54,40 +53,25 @@ def fit(
     """
     deadline = training.deadline()
     refuse(sequence_problems(snapshot.metadata))
-    table = snapshot.metadata.tables[0]
-
-    def tell(item: str, done: int) -> None:
-        progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
-
-    tell("columns", 0)
     fix_chance(0)
-    model, seen = learn_tables(snapshot)[table.name]
-    model.save(folder)
+    lesson = begin(snapshot, folder, progress)
+    table = lesson.table
     numbers = _numbers(snapshot, table)
     rows = _sequences(numbers, most)
     # the length that some reach: that of the longest one would tell of it
     length = sorted(map(len, rows), reverse=True)[min(K_SUBJECTS, len(rows)) - 1] if rows else 1
     shape = {"sequences": len(np.unique(numbers)), "length": length}
     (folder / _SHAPE_FILE).write_text(json.dumps(shape), encoding="utf-8")
-    frame = seen.frame()
-    if not rows or not len(frame.columns):
-        return  # nothing that varies and may be learned
-    tell("model", 1)
+    if lesson.empty:
+        return
+    lesson.tell("model", 0)
     with quietly(FitError, f"SDV's PAR can't learn table {table.name!r}"):
-        network, history = _train(frame, seen, pieces(rows), training, cuda, deadline, tell)
+        network, history = _train(lesson, pieces(rows), training, cuda, deadline)
         history.save(folder, table.name)
         pickles.dump(network, folder / MODEL_FILE)
 
 
-def _train(
-    frame: pd.DataFrame,
-    seen: Seen,
-    rows: list[Rows],
-    training: Training,
-    cuda: bool,
-    deadline: float,
-    tell: Any,
-) -> tuple[Any, History]:
+def _train(lesson: Lesson, rows: list[Rows], training: Training, cuda: bool, deadline: float) -> tuple[Any, History]:
     from deepecho.models.par import PARModel
 
     network, history = PARModel(epochs=training.epochs, cuda=cuda, verbose=False), History(planned=training.epochs)
@@ -97,9 +81,10 @@ def _train(
 
     def told(done: int, total: int, last: Mapping[str, float]) -> None:
         history.note(done, last)
-        tell(f"epoch {done} of {total}, loss {last['loss']:.3g}", 1 + (_UNIT - 1) * done // total)
+        lesson.tell(f"epoch {done} of {total}, loss {last['loss']:.3g}", done / total)
 
-    kinds = ["categorical" if name in seen.labels else "continuous" for name in frame.columns]
+    frame = lesson.frame
+    kinds = ["categorical" if name in lesson.seen.labels else "continuous" for name in frame.columns]
     columns = [frame[name].to_numpy() for name in frame.columns]
     sequences = [{"context": [], "data": [column[each].tolist() for column in columns]} for each in rows]
     with watched(losses, told, deadline=deadline):
@@ -162,7 +147,6 @@ class FittedSequences:
             import pyarrow as pa
 
             for batch, first in enumerate(range(0, count, _BATCH)):
-                progress(Progress(step="sample", item=name, done=first, total=max(count, 1)))
                 size = min(_BATCH, count - first)
                 fix_chance(int(stream(seed, "par rows", name, batch).integers(0, 2**31)))
                 drawn = draw(network, size, length)
@@ -171,7 +155,7 @@ class FittedSequences:
                 yield pa.table([values[each] for each in model.schema.names], schema=model.schema)
 
         with quietly(SampleError, f"SDV's PAR can't draw table {name!r}"):
-            return {name: write_table(folder, name, model.schema, made())}
+            return write_drawn(folder, name, model, made(), count * length, progress)
 
 
 def draw(network: Any, count: int, length: int) -> pd.DataFrame:

@@ -5,32 +5,32 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth_ops import pickles
-from synth_ops.artifact_io import write_table
 from synth_ops.artifacts import Snapshot, TableData
 from synth_ops.errors import FitError, SampleError, SynthOpsError
 from synth_ops.generators.coded_table.columns import Seen
+from synth_ops.generators.coded_table.learning import Lesson, begin, write_drawn
 from synth_ops.generators.coded_table.problems import refuse, single_problems, width_problems
 from synth_ops.generators.coded_table.settings import Training, fitting_batch
-from synth_ops.generators.coded_table.table import TableModel, categories_of, draw_table, learn_tables
+from synth_ops.generators.coded_table.table import TableModel, categories_of, draw_table
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.checkpoint import Best
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
 from synth_ops.generators.sdv.training import History, diverged, fix_chance, watched
 from synth_ops.metadata import Metadata, Table
-from synth_ops.ports import Progress, ProgressListener
+from synth_ops.ports import ProgressListener
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MODEL_FILE = "model.pkl"
 _DEFAULT_MEMORY_GB = 4.0
-_UNIT = 1_000
-"""Ticks of one fit."""
+_BEGUN = 0.1
+"""The share of a fit that coding its columns is."""
 
 
 def problems(training: Training | None, snapshot: Snapshot) -> list[str]:
@@ -59,38 +59,29 @@ def fit(
     """
     deadline = training.deadline() if training else math.inf
     refuse(single_problems(snapshot.metadata))
-    table = snapshot.metadata.tables[0]
-
-    def tell(item: str, done: int) -> None:
-        progress(Progress(step="fit", item=f"{table.name}: {item}", done=done, total=_UNIT))
-
-    tell("columns", 0)
     fix_chance(0)
-    model, seen = learn_tables(snapshot)[table.name]
-    model.save(folder)
-    frame = seen.frame()
-    if not model.rows or not len(frame.columns):
-        return  # nothing that varies and may be learned
+    lesson = begin(snapshot, folder, progress)
+    if lesson.empty:
+        return
+    table, seen, frame = lesson.table, lesson.seen, lesson.frame
     if training:
         categories = {_named(table, name): int(frame[name].nunique()) for name in seen.labels}
         allowed = training.memory_gb or _DEFAULT_MEMORY_GB
         refuse(width_problems(table.name, len(frame), categories, len(seen.numbers), allowed_gb=allowed))
-    tell("model", _UNIT // 10)
+    lesson.tell("model", _BEGUN)
     made = _made(synthesizer, parameters, training, seen, len(frame))
     with quietly(FitError, f"SDV's {synthesizer} can't learn table {table.name!r}"):
         if training:
-            _train(made, frame, training, deadline, tell).save(folder, table.name)
+            _train(made, lesson, training, deadline).save(folder, table.name)
         else:
             made.fit(_given(frame))
         forget_rows(made)
         pickles.dump(made, folder / MODEL_FILE)
 
 
-def _train(
-    made: Any, frame: pd.DataFrame, training: Training, deadline: float, tell: Callable[[str, int], None]
-) -> History:
+def _train(made: Any, lesson: Lesson, training: Training, deadline: float) -> History:
     """Let a network learn in epochs until the deadline, and go back to its best state."""
-    processed = made.preprocess(_given(frame))
+    processed = made.preprocess(_given(lesson.frame))
     best = Best(made, processed[TABLE] if isinstance(processed, dict) else processed)
     history = History(planned=training.epochs)
 
@@ -102,7 +93,7 @@ def _train(
         history.note(done, last)
         best.look(done)
         shown = ", ".join(f"{name} {value:.3g}" for name, value in last.items())
-        tell(f"epoch {done} of {total}, {shown}", _UNIT // 10 + (_UNIT * 9 // 10) * done // total)
+        lesson.tell(f"epoch {done} of {total}, {shown}", _BEGUN + (1 - _BEGUN) * done / total)
 
     try:
         with watched(losses, told, deadline=deadline):
@@ -135,16 +126,9 @@ class FittedTable:
             chance = int(stream(seed, "sdv rows", name, batch).integers(0, 2**31))
             return draw_rows(synthesizer, size, chance)
 
-        def told() -> Iterator[Any]:
-            made = 0
-            for batch in draw_table(model, self._table, draw, seed=seed, rows=rows):
-                progress(Progress(step="sample", item=name, done=made, total=max(rows, 1)))
-                made += batch.num_rows
-                yield batch
-
-        progress(Progress(step="sample", item=name, done=0, total=max(rows, 1)))
         with quietly(SampleError, f"SDV's model of table {name!r} can't be sampled"):
-            return {name: write_table(folder, name, model.schema, told())}
+            batches = draw_table(model, self._table, draw, seed=seed, rows=rows)
+            return write_drawn(folder, name, model, batches, rows, progress)
 
 
 def draw_rows(synthesizer: Any, rows: int, chance: int) -> pd.DataFrame:
