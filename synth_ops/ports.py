@@ -183,6 +183,15 @@ class ComposedGenerator(Generator, Protocol):
             RecipeError: A table was given a generator that has nothing to make there; every such table is told.
         """
 
+    def made_in(self, model: Path) -> Mapping[str, str]:
+        """Who makes the columns of each table of a model that was fitted, and why where that is not as it was meant."""
+
+    def as_in(self, model: Path) -> Generator:
+        """The same with each table's columns made by whoever makes them in a model, or not at all.
+
+        So what an audit says of one holds for the other.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:

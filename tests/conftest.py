@@ -142,3 +142,21 @@ def sqlite_database(real_data, datasets, tmp_path_factory) -> Callable[[str], Pa
     """Make, once, a SQLite file of a real data set with its keys. To be read only: copy it before changing it."""
     folder = tmp_path_factory.mktemp("sqlite")
     return functools.cache(lambda name: datasets.load_sqlite(real_data / name, folder / f"{name}.db"))
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch) -> Callable[[str, str, str], None]:
+    """Install another package with one generator of the same name, in this process and those that it starts."""
+
+    def write(name: str, generator: str, code: str) -> None:
+        package = tmp_path / "site-packages"
+        information = package / f"{name}-1.0.dist-info"
+        information.mkdir(parents=True)
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        entry = f"[synth_ops.generators]\n{name} = {name}:{generator}\n"
+        (information / "entry_points.txt").write_text(entry, encoding="utf-8")
+        (package / f"{name}.py").write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(package)
+        monkeypatch.setenv("PYTHONPATH", str(package))  # of processes that draw shards
+
+    return write

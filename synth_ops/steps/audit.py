@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from synth_ops import __version__
-from synth_ops.artifact_io import tables_from_json, tables_to_json
+from synth_ops.artifact_io import MODEL_FOLDER, tables_from_json, tables_to_json
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, Snapshot, TableData
 from synth_ops.errors import SampleError
 from synth_ops.fingerprint import fingerprint
 from synth_ops.metadata import Metadata
-from synth_ops.ports import Audit, Generator, ProgressListener
+from synth_ops.ports import Audit, ComposedGenerator, Generator, ProgressListener
 from synth_ops.steps.holdout import MOST_ROWS, Sides, SplitPlan, plan_split, side_metadata, split
 from synth_ops.store import Store
 
 _SEED = 0
-_VERSION = "1"
+_VERSION = "2"
 
 
 @contextlib.contextmanager
@@ -26,12 +25,13 @@ def audited(
     snapshot: Snapshot,
     generator: Generator,
     *,
-    name: str,
-    settings: Mapping[str, Any],
+    model: ArtifactRef,
     store: Store,
     progress: ProgressListener,
 ) -> Iterator[Audit]:
     """Both sides of a snapshot, for as long as the context is open, and a copy learned from one of them.
+
+    It is learned as a model was: where several generators made that, each makes the same tables again.
 
     The copy is made once for a snapshot and a generator with its settings, and found in the store after that; the sides
     follow from the snapshot, and no row of them stays anywhere.
@@ -44,12 +44,16 @@ def audited(
     if not plan.roots:
         yield Audit(persons=plan.persons)
         return
-    inputs = ("audit", __version__, _VERSION, MOST_ROWS, name, generator.version, dict(settings), snapshot.ref.id)
+    fitted = store.read(model)
+    made_by = [fitted.body[key] for key in ("generator", "settings", "makers")]
+    inputs = ("audit", __version__, _VERSION, MOST_ROWS, generator.version, *made_by, snapshot.ref.id)
     ref = ArtifactRef(kind=ArtifactKind.AUDIT, id=fingerprint(*inputs))
     with store.scratch() as folder:
         sides = split(snapshot, plan, folder)
         metadata = side_metadata(plan.metadata, sides.train)
         if not store.exists(ref):
+            if isinstance(generator, ComposedGenerator):
+                generator = generator.as_in(fitted.path / MODEL_FOLDER)
             _make(ref, generator, dataclasses.replace(snapshot, metadata=metadata, tables=sides.train), store, progress)
         stored = store.read(ref)
         yield _audit(plan, sides, metadata, tables_from_json(stored.path, stored.body["tables"]))

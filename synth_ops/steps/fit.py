@@ -51,7 +51,7 @@ def fit(
             generator.refit(read, place, before, progress=progress)
         else:
             generator.fit(read, place, progress=progress)
-        makers = dict(generator.makers(read)) if isinstance(generator, ComposedGenerator) else {}
+        makers = dict(generator.made_in(place)) if isinstance(generator, ComposedGenerator) else {}
         body = {
             "snapshot": snapshot.to_json(),
             **made_by,

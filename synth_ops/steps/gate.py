@@ -223,9 +223,7 @@ def _audit(
         progress(replace(tick, step="gate", item=f"audit: {tick.item}"))
 
     generator = gate.generator(model["generator"], model["settings"])
-    audit = audited(
-        snapshot, generator, name=model["generator"], settings=model["settings"], store=store, progress=told
-    )
+    audit = audited(snapshot, generator, model=copy.model, store=store, progress=told)
     closed, put_away = threading.Event(), threading.Event()
 
     def hold(answer: Callable[[Any], None]) -> None:

@@ -115,24 +115,6 @@ def refresh(refresh_in, tmp_path) -> Callable[..., Refresh]:
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch) -> Callable[[str, str, str], None]:
-    """Install another package with one generator of the same name, in this process and those that it starts."""
-
-    def write(name: str, generator: str, code: str) -> None:
-        package = tmp_path / "site-packages"
-        information = package / f"{name}-1.0.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-        entry = f"[synth_ops.generators]\n{name} = {name}:{generator}\n"
-        (information / "entry_points.txt").write_text(entry, encoding="utf-8")
-        (package / f"{name}.py").write_text(code, encoding="utf-8")
-        monkeypatch.syspath_prepend(package)
-        monkeypatch.setenv("PYTHONPATH", str(package))  # of processes that draw shards
-
-    return write
-
-
-@pytest.fixture
 def busy_database(warehouse, tmp_path) -> Iterator[Path]:
     """A copy of the shop that another process holds open for writing, so that it can't be read now."""
     file = tmp_path / "busy.duckdb"

@@ -109,7 +109,7 @@ def copy_of(
         model, sampled = folder / "model", folder / "copy"
         model.mkdir()
         sampled.mkdir()
-        snapshot = _snapshot(tables, keys or {}, folder / "snapshot")
+        snapshot = snapshot_of(tables, keys or {}, folder / "snapshot")
         generator = method(**settings)
         with Stopwatch() as fit:
             generator.fit(snapshot, model, progress=_ignore)
@@ -117,6 +117,24 @@ def copy_of(
             data = generator.load(model, snapshot.metadata).sample(sampled, seed=seed, scale=scale, progress=_ignore)
         frames = {name: read_frame(each) for name, each in data.items()}
     return Copied(metadata=snapshot.metadata, tables=frames, fit=fit.took, sample=sample.took)
+
+
+def snapshot_of(tables: Mapping[str, pa.Table], keys: Mapping[str, Mapping[str, Any]], folder: Path) -> Snapshot:
+    """A snapshot of tables, with kinds and rules as they are found.
+
+    Args:
+        keys: As in `copy_of`.
+        folder: Where its files go.
+    """
+    described, data = [], {}
+    with connect() as connection:
+        for name, table in tables.items():
+            data[name] = write_table(folder, name, table.schema, table.to_batches())
+            rows = connection.sql(f"DESCRIBE FROM read_parquet('{data[name].files[0]}')").fetchall()
+            columns = tuple(Column(name=column, type=duckdb_type) for column, duckdb_type, *_ in rows)
+            described.append(Table(name=name, path=(name,), columns=columns, rows=table.num_rows, **keys.get(name, {})))
+    metadata = find_rules(detect(Metadata(tables=tuple(described)), data), data)
+    return Snapshot(ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="benchmark"), metadata=metadata, tables=data)
 
 
 def compared_columns(table: Table) -> list[str]:
@@ -138,18 +156,6 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
         for field in table.schema.remove_metadata()
     ]
     return table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
-
-
-def _snapshot(tables: Mapping[str, pa.Table], keys: Mapping[str, Mapping[str, Any]], folder: Path) -> Snapshot:
-    described, data = [], {}
-    with connect() as connection:
-        for name, table in tables.items():
-            data[name] = write_table(folder, name, table.schema, table.to_batches())
-            rows = connection.sql(f"DESCRIBE FROM read_parquet('{data[name].files[0]}')").fetchall()
-            columns = tuple(Column(name=column, type=duckdb_type) for column, duckdb_type, *_ in rows)
-            described.append(Table(name=name, path=(name,), columns=columns, rows=table.num_rows, **keys.get(name, {})))
-    metadata = find_rules(detect(Metadata(tables=tuple(described)), data), data)
-    return Snapshot(ref=ArtifactRef(kind=ArtifactKind.SNAPSHOT, id="benchmark"), metadata=metadata, tables=data)
 
 
 def _cpu_seconds() -> float:

@@ -7,10 +7,12 @@ import json
 import duckdb
 import pytest
 
+from synth_ops.artifact_io import read_copy
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.errors import FitError
 from synth_ops.generators.composition.budget import Budget
 from synth_ops.recipe import parse_recipe
-from synth_ops.run import run_step
+from synth_ops.run import latest_report, run_all, run_step
 from synth_ops.store import Store
 from synth_ops.worker import Isolated
 
@@ -37,18 +39,32 @@ class Clerk:
 """
 
 
+DAWDLER = """
+import time
+from synth_ops.generators.marginal_tree import MarginalTree
+class Dawdler(MarginalTree):
+    single_table = True
+    frame = False
+    own_process = True
+    def fit(self, snapshot, folder, *, progress):
+        while "small" in snapshot.tables:
+            time.sleep(1)
+        super().fit(snapshot, folder, progress=progress)
+"""
+
+
 @pytest.fixture
-def clerk(tmp_path, monkeypatch):
+def clerk(install):
     """A plug-in that notes how long it may learn."""
-    place = tmp_path / "plugin"
-    about = place / "clerk-1.dist-info"
-    about.mkdir(parents=True)
-    (place / "clerk.py").write_text(CLERK)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: clerk\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[synth_ops.generators]\nclerk = clerk:Clerk\n")
-    monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("PYTHONPATH", str(place))
+    install("clerk", "Clerk", CLERK)
     return "clerk"
+
+
+@pytest.fixture
+def dawdler(install):
+    """A plug-in that never learns one of two tables to the end."""
+    install("dawdler", "Dawdler", DAWDLER)
+    return "dawdler"
 
 
 @pytest.mark.parametrize("minutes", [20, None])
@@ -67,6 +83,22 @@ def test_every_table_is_told_its_share(clerk, tmp_path, minutes):
         assert told == {"large": None, "small": None}
     else:  # nine times the rows; nothing was used up by then
         assert told == {"large": pytest.approx(0.86 * 17, abs=1), "small": pytest.approx(17, abs=1)}
+
+
+def test_what_nobody_has_learned_in_time_is_the_frames_and_the_report_says_so(dawdler, tmp_path, caplog):
+    with duckdb.connect(str(tmp_path / "two.duckdb")) as connection:
+        connection.execute(SOURCE)
+    document = {"source": "two.duckdb", "target": "t.duckdb", "generator": dawdler, "fit": {"max_minutes": 0.3}}
+    document["gate"] = {"policy": "off-for-privacy", "reason": "they are nobody's"}
+    recipe, store = parse_recipe(document).at(tmp_path), Store(tmp_path / "store")
+    facts = {result.step: result.facts for result in run_all(recipe, store=store)}
+    assert "no time was left to learn small: relational_trees makes them" in caplog.text
+    copy = read_copy(store, ArtifactRef(kind=ArtifactKind.COPY, id=facts["gate"]["copy"]))
+    makers = {"large": "dawdler", "small": "relational_trees (no time was left for dawdler)"}
+    assert store.facts(copy.model)["makers"] == makers
+    report, document, _ = latest_report(recipe, store=store)
+    assert document["settings"]["made by relational_trees (no time was left for dawdler)"] == "small"
+    assert "no time was left for dawdler" in report.html.read_text(encoding="utf-8")
 
 
 def shares(budget, *tables):

@@ -164,6 +164,14 @@ def test_a_table_without_anything_to_make_is_told(shop, composed):
     assert everywhere == {"region": "relational_trees", "customer": "marginal_tree", "purchase": "relational_trees"}
 
 
+def test_an_audit_has_each_table_made_by_whom_it_was(shop, composed):
+    snapshot, model = read_snapshot(shop[1], composed[0]), shop[1].read(composed[1]).path / "model"
+    other = Composed(everywhere=GUEST, tables={"purchase": GUEST})
+    assert set(other.makers(snapshot).values()) == {"relational_trees", "marginal_tree"}
+    made = {"region": "relational_trees", "customer": "relational_trees", "purchase": "marginal_tree"}
+    assert other.as_in(model).makers(snapshot) == other.made_in(model) == made
+
+
 codes = st.integers(1, 60).flatmap(
     lambda rows: st.lists(st.lists(st.integers(0, 4), min_size=rows, max_size=rows), min_size=6, max_size=6)
 )

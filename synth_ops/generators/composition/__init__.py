@@ -6,14 +6,17 @@ learn from has been through the frame's codecs: they never see a value that fewe
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from synth_ops.artifacts import Snapshot
-from synth_ops.errors import RecipeError
+from synth_ops.errors import FitError, RecipeError
 from synth_ops.generators.composition.budget import Budget
 from synth_ops.metadata import Metadata, did_you_mean
 from synth_ops.ports import ChoosyGenerator, Generator, Progress, ProgressListener
@@ -21,9 +24,11 @@ from synth_ops.worker import Isolated, open_generator
 
 if TYPE_CHECKING:
     from synth_ops.generators.relational_trees import FittedTrees
+    from synth_ops.generators.relational_trees.model import TableModel
 
-_FRAME, _GUESTS, _DOCUMENT = "frame", "guests", "guests.json"
+_FRAME, _GUESTS, _DOCUMENT, _MAKERS = "frame", "guests", "guests.json", "makers.json"
 _PARTS = 100
+logger = logging.getLogger(__name__)
 
 
 class Composed:
@@ -37,7 +42,8 @@ class Composed:
         tables: Which generator makes the columns of a table, by its name, in the same form.
         fewest_rows: With fewer a model of its own learns nothing: such tables are the frame's, unless they are named.
         minutes: How long all may learn, together; each of the others gets a share of what the frame leaves, by the
-            size of its table, and nobody is ended before all of it is used up. None for any time.
+            size of its table, and nobody is ended before all of it is used up. The frame makes the tables that nobody
+            has learned by then, if others were. None for any time.
 
     Raises:
         UnknownPluginError: There is no generator of such a name.
@@ -64,6 +70,7 @@ class Composed:
         self._tables = {table: _one(named) for table, named in (tables or {}).items()}
         named = {*self._tables.values(), *([self._everywhere] if self._everywhere else [])}
         self._guests = {each: _built(each, minutes) for each in named if each != (frame, "{}")}
+        self._as_before: dict[str, _Named] | None = None
         versions = {frame: self._frame.version} | {name: guest.version for (name, _), guest in self._guests.items()}
         self.version = ", ".join(["2", *(f"{name} {version}" for name, version in sorted(versions.items()))])
 
@@ -75,6 +82,18 @@ class Composed:
                 such table is told.
         """
         return {name: maker[0] if maker else self._frame_name for name, maker in self._choose(snapshot).items()}
+
+    def made_in(self, model: Path) -> dict[str, str]:
+        """Who makes the columns of each table of a model; where that is the frame for another one, it says why."""
+        makers: dict[str, str] = json.loads((model / _MAKERS).read_text(encoding="utf-8"))
+        return makers
+
+    def as_in(self, model: Path) -> Composed:
+        """The same, for the same tables as in a model, and with the frame for no other one."""
+        document = json.loads((model / _DOCUMENT).read_text(encoding="utf-8"))
+        other = copy.copy(self)
+        other._as_before = {table: (each["generator"], each["settings"]) for table, each in document.items()}  # noqa: SLF001
+        return other
 
     def problems(self, snapshot: Snapshot) -> list[str]:
         """What the generators of single tables can't learn there."""
@@ -108,44 +127,57 @@ class Composed:
         return cast("FittedTrees", self._frame.load(folder / _FRAME, metadata)).with_guests(guests)
 
     def _fit(self, snapshot: Snapshot, folder: Path, previous: Path | None, progress: ProgressListener) -> None:
-        from synth_ops.generators.composition.guest import guest_columns, structure_of, training_snapshot
+        from synth_ops.generators.composition.guest import guest_columns
         from synth_ops.generators.relational_trees.model import load
         from synth_ops.ports import RefittingGenerator
-        from synth_ops.scratch import scratch_folder
 
         budget = Budget(self._minutes) if self._minutes else None
-        chosen = {name: maker for name, maker in self._choose(snapshot).items() if maker}
+        planned = self._choose(snapshot)
+        chosen = {name: maker for name, maker in planned.items() if maker}
         parts, told = 1 + len(chosen), _part(progress, 0, 1 + len(chosen))
         (folder / _FRAME).mkdir()
         if previous and isinstance(self._frame, RefittingGenerator):
             self._frame.refit(snapshot, folder / _FRAME, previous, progress=told)
         else:
             self._frame.fit(snapshot, folder / _FRAME, progress=told)
-        models, document = load(folder / _FRAME), {}
+        models = load(folder / _FRAME)
         columns = {name: guest_columns(snapshot.metadata.table(name), models[name]) for name in chosen}
         columns = {name: free for name, free in columns.items() if free}  # in others too few subjects share anything
         if budget:
             budget.deal({name: len(free) * snapshot.tables[name].rows for name, free in columns.items()})
-        for number, name in enumerate(columns, start=1):
-            place, guest = folder / _GUESTS / str(number), self._guests[chosen[name]]
+        document: dict[str, dict[str, Any]] = {}
+        for number, (name, free) in enumerate(columns.items(), start=1):
+            place, told = folder / _GUESTS / str(number), _part(progress, number, parts, name)
             place.mkdir(parents=True)
-            learner = budget.within(guest, name) if budget and isinstance(guest, Isolated) else guest
-            key = structure_of(snapshot, name).primary if _learns_sequences(guest) else None
-            with scratch_folder(folder) as scratch:
-                table = snapshot.metadata.table(name)
-                free, model = columns[name], models[name]
-                training, groups, learned = training_snapshot(snapshot, table, free, model, scratch, key=key)
-                learner.fit(training, place, progress=_part(progress, number, parts, name))
+            try:
+                guest = self._guests[chosen[name]]
+                learner = budget.within(guest, name) if budget and isinstance(guest, Isolated) else guest
+                learned = _learn(learner, snapshot, name, models[name], free, place, told)
+            except FitError:
+                if not (budget and budget.used_up and document) or self._as_before is not None:
+                    raise
+                shutil.rmtree(place)
+                break
             document[name] = {
                 "generator": chosen[name][0],
                 "settings": chosen[name][1],
-                "folder": str(number),
-                "columns": list(columns[name]),
-                "rows": learned,
-                "exclusive": groups,
-                "in_sequence": key is not None,
+                "folder": place.name,
+                **learned,
             }
-        (folder / _DOCUMENT).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        late = columns.keys() - document.keys()
+        if late:
+            logger.warning("no time was left to learn %s: %s makes them", ", ".join(sorted(late)), self._frame_name)
+        makers = {
+            name: self._told(maker, learned=name in document, late=name in late) for name, maker in planned.items()
+        }
+        for file, content in ((_DOCUMENT, document), (_MAKERS, makers)):
+            (folder / file).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+    def _told(self, maker: _Named | None, *, learned: bool, late: bool) -> str:
+        """Who makes a table's columns; where that is the frame for another generator, why."""
+        if maker is None or learned:
+            return maker[0] if maker else self._frame_name
+        return f"{self._frame_name} ({'no time' if late else 'no column'} was left for {maker[0]})"
 
     def _choose(self, snapshot: Snapshot) -> dict[str, _Named | None]:
         """The guest of each table; None where the frame makes all."""
@@ -162,6 +194,8 @@ class Composed:
             for name in self._tables
             if name not in metadata.table_names
         ]
+        if self._as_before is not None:
+            return {name: self._as_before.get(name) for name in metadata.table_names}
         chosen: dict[str, _Named | None] = {}
         ordered = self._everywhere in self._guests and _learns_sequences(self._guests[self._everywhere])
         for each in structure(metadata, rows, schemas):
@@ -191,6 +225,31 @@ _Named = tuple[str, str]
 
 def _learns_sequences(guest: Generator) -> bool:
     return bool(getattr(guest, "sequences", False))
+
+
+def _learn(
+    learner: Generator,
+    snapshot: Snapshot,
+    name: str,
+    model: TableModel,
+    columns: Sequence[str],
+    folder: Path,
+    progress: ProgressListener,
+) -> dict[str, Any]:
+    """Let a guest learn a table's columns as the frame's model shows them.
+
+    Returns:
+        What is to be known of it when it draws.
+    """
+    from synth_ops.generators.composition.guest import structure_of, training_snapshot
+    from synth_ops.scratch import scratch_folder
+
+    table = snapshot.metadata.table(name)
+    key = structure_of(snapshot, name).primary if _learns_sequences(learner) else None
+    with scratch_folder(folder.parent) as scratch:
+        training, groups, learned = training_snapshot(snapshot, table, columns, model, scratch, key=key)
+        learner.fit(training, folder, progress=progress)
+    return {"columns": list(columns), "rows": learned, "exclusive": groups, "in_sequence": key is not None}
 
 
 def _one(named: Mapping[str, Mapping[str, Any]]) -> _Named:

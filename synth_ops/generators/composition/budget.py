@@ -27,6 +27,11 @@ class Budget:
         self._minutes, self._began = minutes, time.monotonic()
         self._waiting: dict[str, float] = {}
 
+    @property
+    def used_up(self) -> bool:
+        """Whether no time is left."""
+        return self._used() >= self._minutes
+
     def deal(self, cells: Mapping[str, int]) -> None:
         """Deal out what is left by now.
 
@@ -42,7 +47,7 @@ class Budget:
         Raises:
             FitError: No time is left.
         """
-        used = (time.monotonic() - self._began) / 60
+        used = self._used()
         if used >= self._minutes:
             raise FitError(
                 f"nothing is left of {self._minutes:g} minutes for table {table!r} and those after it",
@@ -51,3 +56,6 @@ class Budget:
         whole = sum(self._waiting.values())
         share = (_DEALT * self._minutes - used) * self._waiting.pop(table) / whole
         return guest.within(share=max(share, _LEAST), minutes=self._minutes - used)
+
+    def _used(self) -> float:
+        return (time.monotonic() - self._began) / 60
