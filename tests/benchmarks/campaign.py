@@ -1,9 +1,10 @@
 """One command over many databases: `init`, then `run`, unattended, no recipe edited by hand.
 
 `python tests/benchmarks/campaign.py` takes every data set of the folder named by `SYNTH_OPS_TEST_DATA` and every SQLite
-file of its archives; `--only chinook academic` picks some. A line each: whether it was published or why not, how many
-declared constraints the copy breaks, how many rules found in the source, and how long it took. It ends with an error
-where a published copy breaks a declared constraint, or a run ended without a reason.
+file of its archives; `--only chinook academic` picks some, `--keep FOLDER` keeps recipes, stores and reports. A line
+each: whether it was published or why not, how many declared constraints the copy breaks, how many rules found in the
+source, and how long it took; below it, what the gate did not pass, with its limit. It ends with an error where a
+published copy breaks a declared constraint, or a run ended without a reason.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ import duckdb
 from rich.console import Console
 
 from synth_ops import cli
-from synth_ops.artifact_io import read_copy
-from synth_ops.artifacts import ArtifactKind, SyntheticCopy
+from synth_ops.artifact_io import read_copy, read_report
+from synth_ops.artifacts import ArtifactKind, Outcome, SyntheticCopy
 from synth_ops.errors import ArtifactNotFoundError
 from synth_ops.recipe import load_recipe
 from synth_ops.rules import violations_sql
@@ -53,6 +54,7 @@ class Night:
     rules: int
     rules_broken: int
     seconds: float
+    not_passed: tuple[Outcome, ...] = ()
 
     def line(self) -> str:
         """One line of the table."""
@@ -60,20 +62,35 @@ class Night:
         said = f"{_SAID.get(self.code, str(self.code)):<11}"
         return f"{self.name:<32} {said} {self.tables:>4} {self.broken:>6} {kept:>9} {self.seconds:>7.1f}  {self.reason}"
 
+    def gate_lines(self) -> list[str]:
+        """What the gate did not pass: the measure, what on, the number and its interval, the limit, what real gives."""
+        lines = []
+        for evidence in (each.evidence for each in self.not_passed):
+            limit = f"<= {evidence.maximum}" if evidence.maximum is not None else f">= {evidence.minimum}"
+            interval = "" if evidence.ci_low is None else f" [{evidence.ci_low:.3g}, {evidence.ci_high or 0:.3g}]"
+            real = "" if evidence.reference is None else f"; real {evidence.reference:.3g}"
+            lines.append(
+                f"    {evidence.severity.value:<8} {evidence.check}[{evidence.subject}] {evidence.value:.4g}{interval}"
+                f" {limit}{real}; n {evidence.n}; {evidence.detail}"
+            )
+        return lines
+
 
 def main() -> int:
     """Run all, print a line each, and say whether all went well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the real data sets")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--keep", type=Path, help="a new folder in which everything is left, to look at")
     arguments = parser.parse_args()
     console = Console(width=200, highlight=False, markup=False)
     console.print(f"{'database':<32} {'':<11} {'tables':>4} {'broken':>6} {'rules':>9} {'s':>7}")
     nights = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, source in sources(arguments.data, Path(folder) / "sources", arguments.only):
-            nights.append(night(name, source, Path(folder) / "nights" / name))
-            console.print(nights[-1].line())
+        work = arguments.keep or Path(folder)
+        for name, source in sources(arguments.data, work / "sources", arguments.only):
+            nights.append(night(name, source, work / "nights" / name))
+            console.print("\n".join([nights[-1].line(), *nights[-1].gate_lines()]), soft_wrap=True)
     published = sum(each.code == 0 for each in nights)
     broken = sum(each.broken for each in nights)
     unexplained = [each.name for each in nights if each.code not in (0, 3) and not each.reason]
@@ -131,6 +148,7 @@ def night(name: str, source: Path, folder: Path) -> Night:
         rules=rules,
         rules_broken=broken_rules,
         seconds=seconds,
+        not_passed=_not_passed(recipe) if copy else (),
     )
 
 
@@ -154,6 +172,16 @@ def _copy(recipe: Path) -> SyntheticCopy | None:
         return read_copy(store, latest(loaded, ArtifactKind.COPY, store=store))
     except ArtifactNotFoundError:
         return None
+
+
+def _not_passed(recipe: Path) -> tuple[Outcome, ...]:
+    loaded = load_recipe(recipe)
+    store = open_store(loaded)
+    try:
+        report = read_report(store, latest(loaded, ArtifactKind.REPORT, store=store))
+    except ArtifactNotFoundError:
+        return ()
+    return tuple(each for each in report.outcomes if not each.passed)
 
 
 def _rules(copy: SyntheticCopy) -> tuple[int, int]:

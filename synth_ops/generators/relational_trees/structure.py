@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from synth_ops.generators.relational_trees.units import is_numeric
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table, generation_order, subject_path
+from synth_ops.sql import K_SUBJECTS
 
 _LEARNED = frozenset({Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME, Kind.GEO})
 _MOST_LOOKUP_ROWS = 5_000
@@ -95,7 +96,7 @@ def _table_structure(
     put_off = tuple(key for key in table.foreign_keys if (table.name, key) in deferred)
     selves = tuple(key for key in table.foreign_keys if key.parent == table.name)
     now = [key for key in table.foreign_keys if key not in put_off and key not in selves]
-    primary = _primary(metadata, now, rows)
+    primary = _primary(metadata, table, now, rows)
     others = sorted((key for key in now if key != primary), key=lambda key: (-_shared(key, now), rows[key.parent]))
     late = {name for key in (*put_off, *selves) for name in key.columns}
     filled = {name for key in now for name in key.columns} | (late - _identity(metadata, table))
@@ -115,15 +116,22 @@ def _identity(metadata: Metadata, table: Table) -> set[str]:
     return {*table.primary_key, *(name for _, key in metadata.children(table.name) for name in key.parent_columns)}
 
 
-def _primary(metadata: Metadata, candidates: list[ForeignKey], rows: Mapping[str, int]) -> ForeignKey | None:
-    """The finest parent that leads to a person, else the finest that is no lookup."""
+def _primary(
+    metadata: Metadata, table: Table, candidates: list[ForeignKey], rows: Mapping[str, int]
+) -> ForeignKey | None:
+    """The finest parent that leads to a person, else the finest that is no lookup.
+
+    Else one of which most rows have too few children to be told apart by what these are like: what the children have
+    in common is then known from each other alone.
+    """
 
     def leads_to_person(key: ForeignKey) -> bool:
         return subject_path(metadata, key.parent) is not None
 
     useful = [key for key in candidates if not _is_lookup(metadata, metadata.table(key.parent), rows)]
     personal = [key for key in useful if leads_to_person(key)]
-    choice = personal or useful
+    families = [key for key in candidates if rows[key.parent] < rows[table.name] < K_SUBJECTS * rows[key.parent]]
+    choice = personal or useful or families
     return max(choice, key=lambda key: (rows[key.parent], key.columns)) if choice else None
 
 
