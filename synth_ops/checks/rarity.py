@@ -21,9 +21,9 @@ from synth_ops.checks.views import (
     value_sql,
     view_sql,
 )
-from synth_ops.metadata import Column, ForeignKey, Metadata, Relation, Table
+from synth_ops.metadata import Column, ForeignKey, Metadata, Relation, Rule, Table
 from synth_ops.ports import Threshold
-from synth_ops.rules import violations_sql
+from synth_ops.rules import at_bound_sql, violations_sql
 from synth_ops.sql import K_SUBJECTS
 
 IDENTICAL_ROWS = "privacy.identical_rows"
@@ -88,7 +88,8 @@ def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> lis
 
     Whole numbers inside a wider key count rows; they go as far as it takes to tell the copy's rows apart.
     Values beyond all real ones are nobody's: a generator that may not show any real value made them up. Where both
-    ends together are most of the subjects, what lies there says nothing.
+    ends together are most of the subjects, what lies there says nothing. A value that is as high as a rule asks, and no
+    higher, is another column's, and judged there.
     """
     numbering = {name for key in table.keys if len(key) > 1 for name in key}
     columns = [
@@ -119,7 +120,7 @@ def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> lis
         Evidence(
             check=_EXTREMES,
             subject=f"{table.name}.{column.name}",
-            value=float(count),
+            value=float(_above_bounds(views, table, column) if count else count),
             n=int(subjects),
             detail=f"values of the copy between those of the {k - 1} subjects at either end of the source",
         )
@@ -127,6 +128,35 @@ def extremes(views: Views, table: Table, limits: Mapping[str, Threshold]) -> lis
         if subjects is not None and subjects >= _FEWEST_SUBJECTS
     ]
     return [each for evidence in measured for each in judged(evidence, limits[_EXTREMES])]
+
+
+def _above_bounds(views: Views, table: Table, column: Column) -> int:
+    """How many different rows have a value at either end that no rule asks of them."""
+    ends = subject_ends(views.metadata, table, [column])
+    k, value = K_SUBJECTS, value_sql(column, "c")
+    bounds = (
+        f"SELECT min(low0) AS lowest, min(low0, {k})[{k}] AS low, max(high0, {k})[{k}] AS high, max(high0) AS highest "
+        f"FROM ({ends})"
+    )
+    beyond = f"{value} >= lowest AND {value} < low OR {value} <= highest AND {value} > high"
+    rows = f"(SELECT c.* FROM {view_sql(COPY, table.name)} c, ({bounds}) WHERE {beyond})"
+    excused = [
+        at_bound_sql(table, rule, schema=COPY, own=rows)
+        for rule in table.rules
+        if rule.relation is Relation.AT_LEAST and rule.column == column.name and not _both_ways(table, rule)
+    ]
+    return int(views.number(f"SELECT count(*) FROM ({' EXCEPT '.join([f'SELECT * FROM {rows}', *excused])})"))
+
+
+def _both_ways(table: Table, rule: Rule) -> bool:
+    """Whether the bound has its own bound in the column: neither is then judged in the other's place."""
+    return not rule.through and any(
+        other.relation is Relation.AT_LEAST
+        and not other.through
+        and (other.column,) == rule.inputs
+        and rule.column in other.inputs
+        for other in table.rules
+    )
 
 
 def identical_rows(views: Views, table: Table, limits: Mapping[str, Threshold]) -> list[Evidence]:

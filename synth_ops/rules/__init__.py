@@ -9,6 +9,6 @@ many of them, and so unlikely by chance, that chance is no explanation.
 from __future__ import annotations
 
 from synth_ops.rules.find import find_rules
-from synth_ops.rules.queries import describe, violations_sql
+from synth_ops.rules.queries import at_bound_sql, describe, violations_sql
 
-__all__ = ["describe", "find_rules", "violations_sql"]
+__all__ = ["at_bound_sql", "describe", "find_rules", "violations_sql"]

@@ -40,6 +40,19 @@ def violations_sql(table: Table, rule: Rule, *, schema: str = "", own: str = "")
     return f"SELECT t.* FROM {_sides(table, rule, schema, own)} WHERE NOT ({_condition(rule)})"
 
 
+def at_bound_sql(table: Table, rule: Rule, *, schema: str, own: str) -> str:
+    """A query for the rows that are no higher than a rule asks of them: at its bound, or at the next whole above it.
+
+    Args:
+        schema, own: See `violations_sql`.
+    """
+    column, value = f"t.{quote(rule.column)}", f"t.{quote(VALUE)}"
+    kind = table.column(rule.column).type
+    least = f"{column} < {value} + 1" if "INT" in kind else f"{column} - INTERVAL 1 DAY < {value}"
+    above = f"{column} >= {value} AND {least}" if "INT" in kind or kind == "DATE" else f"{column} = {value}"
+    return f"SELECT t.* EXCLUDE ({quote(VALUE)}) FROM {_sides(table, rule, schema, own)} WHERE {above}"
+
+
 def support_sql(table: Table, rules: Sequence[Rule], *, schema: str) -> str:
     """A query for one row, three numbers a rule: rows that know both sides, that break it, that differ in NULLs.
 

@@ -10,7 +10,7 @@ from synth_ops.artifacts import Severity
 from synth_ops.checks.engine import judge
 from synth_ops.checks.leaks import _format_space
 from synth_ops.checks.privacy import PrivacyCheck
-from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.testing.check_contexts import check_context
 from synth_ops.testing.warehouses import (
     CANARIES,
@@ -67,6 +67,23 @@ def test_a_clean_copy_passes(tmp_path):
 )
 def test_a_planted_value_is_found_by_its_own_measure(tmp_path, table, column, values, check, count):
     assert failures(check_context(tmp_path, cells(table, column, values))) == {(check, f"{table}.{column}"): count}
+
+
+@pytest.mark.parametrize(("asked", "found"), [(0, 0), (1, 1), (-1, 1)], ids=["the bound", "above it", "below it"])
+def test_an_extreme_that_a_rule_asks_for_is_its_bounds(tmp_path, asked, found):
+    """As high as the row's other column is no value of its own; anything else is."""
+
+    def plant(rows):
+        _, *row, _ = rows["customers"][0]
+        rows["customers"][0] = (CANARY_NUMBER - asked, *row, CANARY_NUMBER)
+
+    rule = Rule(relation=Relation.AT_LEAST, column="credit_limit", expression='"customer_id"', inputs=("customer_id",))
+    context = check_context(tmp_path, plant)
+    ruled = dataclasses.replace(SMALL_WAREHOUSE.table("customers"), rules=(rule,))
+    metadata = Metadata(tables=tuple(ruled if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
+    snapshot = dataclasses.replace(context.snapshot, metadata=metadata)
+    expected = {("extremes", "customers.credit_limit"): 1} if found else {}
+    assert failures(dataclasses.replace(context, snapshot=snapshot)) == expected
 
 
 def test_a_category_of_few_people_is_found_unless_a_check_lists_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 from itertools import pairwise
@@ -20,7 +21,7 @@ from synth_ops.generators.relational_trees.block import Variable
 from synth_ops.generators.relational_trees.differences import Difference, Origin, distance_codes, pace_codes
 from synth_ops.generators.relational_trees.learning.codecs import fit_number
 from synth_ops.generators.relational_trees.sequences import Running, Strands, Summed, order_of, running_codes
-from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
+from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.testing.warehouses import write_table
 
 NEVER = dt.date(9999, 1, 1)
@@ -151,8 +152,72 @@ def test_years_and_places_in_a_key_go_up_as_they_do_in_the_source(tmp_path):
     assert len(set(keys)) == len(keys)
 
 
+def test_a_time_after_all_that_enough_people_share_is_the_one_that_it_may_not_precede(tmp_path):
+    """Treatments stop in June but for four people: a visit in autumn has its treatment at once, or none."""
+    draw = random.Random(0)
+    start, june = (dt.datetime.combine(dt.date(2024, month, 1), dt.time()) for month in (1, 6))
+    people = 30
+    visits, treatments = [], []
+    for person in range(people):
+        for _ in range(40):
+            at = start + dt.timedelta(minutes=draw.randrange(360 * 24 * 60))
+            visits.append((len(visits), person, at))
+            if draw.random() < 0.7 and (at < june or person < 4):
+                treatments.append((len(treatments), len(visits) - 1, at + dt.timedelta(minutes=draw.randrange(1, 60))))
+
+    def timed(name: str, above: str, rows: int, **more: Any) -> Table:
+        return Table(
+            name=name,
+            path=(name,),
+            columns=(
+                Column(name="id", type="INTEGER", nullable=False, kind=Kind.ID),
+                Column(name=above, type="INTEGER", nullable=False, kind=Kind.ID),
+                Column(name="at", type="TIMESTAMP", nullable=False, kind=Kind.DATETIME),
+            ),
+            primary_key=("id",),
+            foreign_keys=(ForeignKey(columns=(above,), parent=above, parent_columns=("id",)),),
+            rows=rows,
+            **more,
+        )
+
+    never_before = Rule(
+        relation=Relation.AT_LEAST, column="at", expression='"at"', inputs=("at",), through=("visit",), strict=True
+    )
+    copy = copy_of(
+        tmp_path,
+        [
+            (parents(people), [(number,) for number in range(people)]),
+            (timed("visit", "person", len(visits)), visits),
+            (timed("treatment", "visit", len(treatments), rules=(never_before,)), treatments),
+        ],
+    )
+    began = {row["id"]: row["at"] for row in copy["visit"]}
+    delays = [row["at"] - began[row["visit"]] for row in copy["treatment"]]
+    assert min(delays) == dt.timedelta(0)  # in autumn
+    assert max(delays) > dt.timedelta(minutes=30)
+    late = [row for row in copy["treatment"] if row["at"] > june + dt.timedelta(days=30)]
+    assert all(row["at"] == began[row["visit"]] for row in late)
+
+
+def test_a_first_time_is_counted_from_its_parents_where_later_ones_are_not_near(tmp_path):
+    """Yearly salaries from the day of hiring on, over so many years that they are as far from it as from each other."""
+    draw = random.Random(0)
+    first, rows, hired = dt.date(1985, 1, 1), [], []
+    for person in range(400):
+        day = first + dt.timedelta(days=draw.randrange(3_000))
+        hired.append((person, day))
+        rows += [(person, day + dt.timedelta(days=365 * year)) for year in range((7_000 - (day - first).days) // 365)]
+    rule = Rule(relation=Relation.AT_LEAST, column="paid", expression='"hired"', inputs=("hired",), through=("person",))
+    stay = dataclasses.replace(children(len(rows), ("person", "paid"), date("paid")), rules=(rule,))
+    copy = copy_of(tmp_path, [(parents(400, date("hired")), hired), (stay, rows)])
+    began = {row["id"]: row["hired"] for row in copy["person"]}
+    firsts = [(paid[0]["paid"] - began[paid[0]["person"]]).days for paid in by_person(copy["stay"], "paid")]
+    assert min(firsts) >= 0
+    assert sum(days == 0 for days in firsts) > 0.5 * len(firsts)
+
+
 def test_small_families_of_reference_data_stay_alike(tmp_path):
-    """Kinds of goods in lines of two or three: a line has too few to say what its goods are like, but for the others."""
+    """Goods in lines of two or three, too few to say what the goods of a line are like, but for the others."""
     draw = random.Random(0)
     goods, lines = [], 300
     for line in range(lines):

@@ -53,7 +53,7 @@ def after(distances: pa.Array, start: pa.Array, base: Base, step: int, generator
     """The inverse of `since`: values of the start's type.
 
     What would leave the range of the time itself lies anywhere between the start and the end of that range; where it
-    would start after that, there is no such time yet, or else it is the last of the range.
+    would start after that, there is no such time yet, or else it is the start, which tells nothing of the time itself.
 
     Args:
         step: What all distances are multiples of.
@@ -66,7 +66,7 @@ def after(distances: pa.Array, start: pa.Array, base: Base, step: int, generator
     inside = begun + np.minimum((generator.random(len(moved)) * (steps + 1.0)).astype(np.int64), steps) * step
     moved = np.maximum(np.where(moved > base.highest, inside, moved), base.lowest)
     late = begun > base.highest
-    values = pa.array(np.minimum(moved, base.highest), mask=~known | (late & base.ends))
+    values = pa.array(np.minimum(moved, np.maximum(base.highest, begun)), mask=~known | (late & base.ends))
     return values.cast(pa.int32()).cast(start.type) if pa.types.is_date32(start.type) else values.cast(start.type)
 
 

@@ -13,6 +13,7 @@ from synth_ops.generators.relational_trees.drawing.values import chunked
 from synth_ops.generators.relational_trees.names import FOLLOWING, column_name
 from synth_ops.generators.relational_trees.references import Rows
 from synth_ops.generators.relational_trees.tree import Codes
+from synth_ops.metadata import Relation
 
 
 def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -> None:
@@ -39,8 +40,10 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         units = difference.decode(codes, bases, generator)
         low, high = difference.range_of(codec)
         apart, latest = difference.is_constant(codes), np.full(len(units), high)
+        if _is_ruled(drawing, difference):  # what would come before its bound is the bound
+            latest = np.maximum(latest, np.minimum(units, bases))
         if column in touching:  # a period that ended before it began would tear it from the next one
-            latest = np.maximum(high - _following(drawing, chosen) * codec.step, np.minimum(units, bases))
+            latest = np.maximum(latest - _following(drawing, chosen) * codec.step, np.minimum(units, bases))
         units = np.where(apart, units, np.maximum(np.minimum(units, latest), low))
         made.units[column][chosen] = units
         values = codec.from_units(units, (codes > 0).astype(np.int32), made.model.schema.field(column).type)
@@ -49,6 +52,17 @@ def draw_counted(drawing: TableDrawing, column: str, rows: Rows, purpose: str) -
         codes = draw_target(drawing, drawing.targets[column_name(column)], waiting, purpose)
         made.codes[column_name(column)][waiting] = codes
         made.units[column][waiting] = codec.units(codes, generator)
+
+
+def _is_ruled(drawing: TableDrawing, difference: Difference) -> bool:
+    """Whether every row of the source has the column no earlier than its base."""
+    made, base = drawing.made, difference.base
+    through = made.structure.primary.columns if base is Origin.PARENT and made.structure.primary else ()
+    return base is not Origin.BEFORE and any(
+        rule.relation is Relation.AT_LEAST
+        and (rule.column, rule.inputs, rule.through) == (difference.column, (difference.base_column,), through)
+        for rule in made.structure.table.rules
+    )
 
 
 def _following(drawing: TableDrawing, rows: Rows) -> Units:

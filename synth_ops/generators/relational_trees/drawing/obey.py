@@ -220,13 +220,16 @@ def _move(drawing: TableDrawing, rule: Rule, movable: set[str]) -> bool:
         return False
     source, up = (bound, True) if name == rule.column else (made.columns[rule.column], False)
     replacement = _nearest(source.take(pa.array(rows)), made.columns[name].type, up=up)
-    inside = np.flatnonzero(_in_range(made, name, replacement))
+    inside = np.arange(len(rows)) if up else np.flatnonzero(_in_range(made, name, replacement))
     _set(made, name, put(made.columns[name], rows[inside], replacement.take(pa.array(inside))))
     return bool(len(inside))
 
 
 def _in_range(made: Made, column: str, values: pa.Array) -> npt.NDArray[np.bool_]:
-    """Which values lie where k subjects of the source have some: a rule is no reason to leave that."""
+    """Which values lie where k subjects of the source have some: a rule is no reason to leave that.
+
+    But for what is raised to its bound, which tells of the bound's column alone.
+    """
     codec, base = made.model.codecs[column], made.model.bases.get(column)
     if base is not None:
         units, low, high = as_integers(values).to_numpy(zero_copy_only=False), base.lowest, base.highest

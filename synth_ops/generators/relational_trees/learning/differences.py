@@ -191,7 +191,7 @@ def _of_sequence(
     return [
         *(_fit(learning, own, each, Origin.BEFORE) for each in touching[:1]),
         _fit(learning, own, before[time], Origin.BEFORE),
-        _best(learning, first, near, Origin.PARENT),
+        _best(learning, first, aligned, Origin.PARENT),
     ]
 
 
