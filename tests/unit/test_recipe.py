@@ -77,6 +77,8 @@ def test_sections_with_nothing_below_them_are_as_good_as_absent():
         ({"zzz": 1}, "known here: drift, fit, gate, generator"),
         ({"tables": {"t": {"primary_keys": ["a"]}}}, "'tables.t.primary_keys'; did you mean 'primary_key'?"),
         ({"tables": {"columns": {"exclud": True}}}, "did you mean 'exclude'?"),
+        ({"tables": {"gate": {"columns": {"fixtures": {"exclud": True}}}}}, "did you mean 'exclude'?"),
+        ({"tables": {"t": {"fixtures": {"were": "a"}}}}, "did you mean 'where'?"),
         ({"tables": {"t": {"columns": {"c": {"knd": "id"}}}}}, "did you mean 'kind'?"),
         ({"tables": {"t": {"foreign_keys": [{"columns": "a", "reference": "p"}]}}}, "did you mean 'references'?"),
         ({"gate": {"suite": []}}, "did you mean 'suites'?"),
