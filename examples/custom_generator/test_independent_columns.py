@@ -12,7 +12,7 @@ from synth_ops.testing.generator_cases import Capability
 class TestIndependentColumns(GeneratorContract):
     """What it does not declare, it refuses."""
 
-    capabilities = frozenset({Capability.PUBLIC_VALUES, Capability.SAME_SEED})
+    capabilities = frozenset({Capability.NO_SEQUENCES, Capability.PUBLIC_VALUES, Capability.SAME_SEED})
 
     @pytest.fixture
     def generator(self) -> IndependentColumns:

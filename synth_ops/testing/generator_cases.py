@@ -25,8 +25,12 @@ _MANY = 12_000
 class Capability(StrEnum):
     """What a generator may be able to do. It does what it declares, and refuses the rest or does it all the same."""
 
+    NO_SEQUENCES = "no sequences"
+    """Databases in which no rows follow each other under a parent are copied."""
     RELATIONS = "relations"
     """Foreign keys hold."""
+    ONE_TO_ONE = "one to one"
+    """Keys hold that are foreign keys, too."""
     COMPOSITE_KEYS = "composite keys"
     """Keys of several columns hold."""
     SELF_REFERENCES = "self-references"
@@ -99,7 +103,7 @@ def _questions(table: Table) -> dict[str, str]:
     return queries
 
 
-def _of_the_shop(*names: str, needs: Sequence[Capability] = ()) -> Callable[[], Case]:
+def _of_the_shop(*names: str, needs: Sequence[Capability] = (), customers: int = 60) -> Callable[[], Case]:
     """Some tables of the small warehouse, with the foreign keys between them."""
 
     def make() -> Case:
@@ -108,7 +112,7 @@ def _of_the_shop(*names: str, needs: Sequence[Capability] = ()) -> Callable[[], 
             dataclasses.replace(table, foreign_keys=tuple(key for key in table.foreign_keys if key.parent in names))
             for table in tables
         ]
-        rows = small_warehouse_rows(customers=60)
+        rows = small_warehouse_rows(customers=customers)
         alone = f"{CANARY_TEXT}stadt"
         rows["customers"] = [
             (*row[:3], alone, *row[4:]) if row == rows["customers"][0] else row for row in rows["customers"]
@@ -133,7 +137,7 @@ def _of_tables(needs: Sequence[Capability], *tables: tuple[Table, Rows]) -> Case
 def _of_column(kind: str, meaning: Kind, values: Sequence[Any]) -> Callable[[], Case]:
     """A table of a key and one odd column."""
     table = _table("odd", {"id": ("INTEGER", Kind.ID), "it": (kind, meaning)}, primary_key=("id",))
-    return lambda: _of_tables([Capability.ANY_DATA], (table, list(enumerate(values))))
+    return lambda: _of_tables([Capability.NO_SEQUENCES, Capability.ANY_DATA], (table, list(enumerate(values))))
 
 
 def _cycle() -> Case:
@@ -142,7 +146,9 @@ def _cycle() -> Case:
     person = _table("person", keyed, primary_key=("id",), foreign_keys=to[0], subject=True)
     team = _table("team", keyed, primary_key=("id",), foreign_keys=to[1])
     people, teams = [(n, n % 9) for n in range(60)], [(n, n * 6 if n % 2 else None) for n in range(9)]
-    return _of_tables([Capability.RELATIONS, Capability.CYCLES], (person, people), (team, teams))
+    return _of_tables(
+        [Capability.NO_SEQUENCES, Capability.RELATIONS, Capability.CYCLES], (person, people), (team, teams)
+    )
 
 
 def _one_to_one() -> Case:
@@ -150,7 +156,11 @@ def _one_to_one() -> Case:
     key = ForeignKey(columns=("id",), parent="one", parent_columns=("id",))
     more = _table("more", {"id": ("VARCHAR", Kind.ID)}, primary_key=("id",), foreign_keys=(key,))
     rows = [(f"A-{n:04}", n % 7) for n in range(80)]
-    return _of_tables([Capability.RELATIONS], (one, rows), (more, [(name,) for name, _ in rows[::2]]))
+    return _of_tables(
+        [Capability.NO_SEQUENCES, Capability.RELATIONS, Capability.ONE_TO_ONE],
+        (one, rows),
+        (more, [(name,) for name, _ in rows[::2]]),
+    )
 
 
 def _checks() -> Case:
@@ -160,7 +170,7 @@ def _checks() -> Case:
         Check(expression="share IS NULL OR share BETWEEN 0 AND 100", columns=("share",)),
     )
     rows = [(n % 40, n % 40 + 1 + n % 3, None if n % 5 else n % 100) for n in range(200)]
-    return _of_tables([Capability.CHECKS], (_table("range", columns, checks=checks), rows))
+    return _of_tables([Capability.NO_SEQUENCES, Capability.CHECKS], (_table("range", columns, checks=checks), rows))
 
 
 def _crowd() -> Case:
@@ -170,7 +180,8 @@ def _crowd() -> Case:
     parent = _table("parent", {"id": ("INTEGER", Kind.ID)}, primary_key=("id",))
     child = _table("child", child_columns, primary_key=("id",), foreign_keys=(key,))
     children = [(n, 1 if n % 100 else n // 100 % 50, n % 13) for n in range(_MANY)]
-    return _of_tables([Capability.RELATIONS], (parent, [(n,) for n in range(50)]), (child, children))
+    needs = [Capability.NO_SEQUENCES, Capability.RELATIONS]
+    return _of_tables(needs, (parent, [(n,) for n in range(50)]), (child, children))
 
 
 def _empty(*names: str) -> Callable[[], Case]:
@@ -179,15 +190,18 @@ def _empty(*names: str) -> Callable[[], Case]:
     def make() -> Case:
         whole = SHOP()
         rows = {name: [] if name in names else rows for name, rows in whole.rows.items()}
-        return dataclasses.replace(whole, rows=rows, needs=whole.needs | {Capability.ANY_DATA})
+        needs = {Capability.ANY_DATA} if any(rows.values()) else {Capability.ANY_DATA, Capability.NO_SEQUENCES}
+        return dataclasses.replace(whole, rows=rows, needs=whole.needs | needs)
 
     return make
 
 
 _KEYS = (Capability.RELATIONS, Capability.COMPOSITE_KEYS)
 _ALL_KEYS = (*_KEYS, Capability.SELF_REFERENCES, Capability.CHECKS)
-PEOPLE = _of_the_shop("customers")
+PEOPLE = _of_the_shop("customers", needs=[Capability.NO_SEQUENCES])
 """One table of persons."""
+CROWD = _of_the_shop("customers", needs=[Capability.NO_SEQUENCES], customers=600)
+"""The same of more persons, for those that need many to learn anything."""
 SHOP = _of_the_shop(*SMALL_WAREHOUSE.table_names, needs=_ALL_KEYS)
 """All tables of the small warehouse, and a city where one customer lives alone."""
 
@@ -195,9 +209,9 @@ SCHEMAS: Mapping[str, Callable[[], Case]] = {
     "one table": PEOPLE,
     "a child": _of_the_shop("customers", "orders", needs=[Capability.RELATIONS]),
     "a chain": _of_the_shop("customers", "orders", "order_lines", "returns", needs=[*_KEYS, Capability.CHECKS]),
-    "many to many": _of_the_shop("orders", "tags", "order_tags", needs=_KEYS),
+    "many to many": _of_the_shop("orders", "tags", "order_tags", needs=[Capability.NO_SEQUENCES, *_KEYS]),
     "one to one": _one_to_one,
-    "a tree": _of_the_shop("employees", needs=[Capability.SELF_REFERENCES]),
+    "a tree": _of_the_shop("employees", needs=[Capability.NO_SEQUENCES, Capability.SELF_REFERENCES]),
     "a cycle": _cycle,
     "checks": _checks,
     "the shop": SHOP,

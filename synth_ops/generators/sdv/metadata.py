@@ -12,11 +12,12 @@ KEY = "key"
 """What the primary key of a table is called: the number of its row."""
 
 
-def sdv_metadata(tables: Mapping[str, Seen], references: Sequence[tuple[str, str, str]] = ()) -> Any:
+def sdv_metadata(tables: Mapping[str, Seen], references: Sequence[tuple[str, str, str]] | None = None) -> Any:
     """SDV's metadata of what a model is to learn.
 
     Args:
-        references: Child, the column there, and the parent, whose `KEY` it holds; none for a single table.
+        references: Child, the column there, and the parent, whose `KEY` it holds. None where tables have no such key,
+            as a model of one table needs none.
     """
     from sdv.metadata import Metadata
 
@@ -25,13 +26,13 @@ def sdv_metadata(tables: Mapping[str, Seen], references: Sequence[tuple[str, str
         columns = {each: {"sdtype": "categorical"} for each in seen.labels}
         columns |= {each: {"sdtype": "numerical"} for each in seen.numbers}
         described[name] = {"columns": columns}
-        if references:
+        if references is not None:
             columns[KEY] = {"sdtype": "id"}
             described[name]["primary_key"] = KEY
-    for child, column, _ in references:
+    for child, column, _ in references or ():
         described[child]["columns"][column] = {"sdtype": "id"}
     relationships = [
         {"parent_table_name": parent, "child_table_name": child, "parent_primary_key": KEY, "child_foreign_key": column}
-        for child, column, parent in references
+        for child, column, parent in references or ()
     ]
     return Metadata.load_from_dict({"tables": described, "relationships": relationships})
