@@ -99,13 +99,16 @@ def find_sequence(learning: Learning) -> None:
 
 
 def _ordering_columns(learning: Learning, parent_of: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    """What orders the rows of a parent: their number; the own columns of a key; a date; a number that grows by row."""
+    """What orders the rows of a parent: their number; the own columns of a key; a date; a number that grows by row.
+
+    Own columns only where they make the key together with the parent: else rows of one parent may repeat them.
+    """
     if learning.ranks:
         return tuple(learning.ranks)[:1]
     primary = set(learning.structure.primary.columns) if learning.structure.primary else set()
     for key in learning.structure.table.keys:
         own = [name for name in key if name in learning.codecs and learning.makers[name] is Maker.LEARNED]
-        if primary & set(key) and own:
+        if primary & set(key) and own and set(key) <= primary | set(own):
             return tuple(sorted(own, key=lambda name: not _is_time(learning, name)))
     stored = order_of(parent_of)
     followers = np.flatnonzero(stored.before >= 0)
