@@ -259,13 +259,13 @@ def test_places_in_a_key_that_another_reference_completes_come_back_as_often_as_
     assert sum(usual) / len(usual) > 0.6  # 0.88 in the source; 0.45 were places drawn alone
 
 
-def test_small_families_of_reference_data_stay_alike(tmp_path):
-    """Goods in lines of two or three, too few to say what the goods of a line are like, but for the others."""
+def goods_in_lines(sizes: list[int]) -> list[tuple[Table, list[tuple[Any, ...]]]]:
+    """Lines of goods, about nobody, so many of each; nine in ten goods have their line's colour."""
     draw = random.Random(0)
-    goods, lines = [], 300
-    for line in range(lines):
+    goods: list[tuple[Any, ...]] = []
+    for line, size in enumerate(sizes):
         colour = draw.randrange(8)
-        for _ in range(draw.choice((2, 3))):
+        for _ in range(size):
             seen = colour if draw.random() < 0.9 else draw.randrange(8)
             goods.append((len(goods), line, f"colour {seen}", draw.randrange(5)))
     line = Table(
@@ -273,7 +273,7 @@ def test_small_families_of_reference_data_stay_alike(tmp_path):
         path=("line",),
         columns=(Column(name="id", type="INTEGER", nullable=False, kind=Kind.ID),),
         primary_key=("id",),
-        rows=lines,
+        rows=len(sizes),
     )
     kind = Table(
         name="goods",
@@ -288,15 +288,31 @@ def test_small_families_of_reference_data_stay_alike(tmp_path):
         foreign_keys=(ForeignKey(columns=("line",), parent="line", parent_columns=("id",)),),
         rows=len(goods),
     )
-    copy = copy_of(tmp_path, [(line, [(number,) for number in range(lines)]), (kind, goods)])
+    return [(line, [(number,) for number in range(len(sizes))]), (kind, goods)]
+
+
+def colours_by_line(copy: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
     families: dict[int, list[str]] = {}
     for row in copy["goods"]:
         families.setdefault(row["line"], []).append(row["colour"])
-    assert len(copy["line"]) == lines
-    assert set(map(len, families.values())) == {2, 3}
-    neighbours = [pair for family in families.values() for pair in pairwise(family)]
+    return sorted(families.values(), key=len)
+
+
+def test_small_families_of_reference_data_stay_alike(tmp_path):
+    """Goods in lines of two or three, too few to say what the goods of a line are like, but for the others."""
+    families = colours_by_line(copy_of(tmp_path, goods_in_lines([2, 3] * 150)))
+    assert set(map(len, families)) == {2, 3}
+    neighbours = [pair for family in families for pair in pairwise(family)]
     alike = sum(one == other for one, other in neighbours) / len(neighbours)
     assert alike > 0.7  # 0.83 in the source, 0.13 where lines are dealt out by lot
+
+
+def test_large_families_of_reference_data_keep_their_share(tmp_path):
+    """Two lines hold most goods: each is known by what its goods are like, and how many they are."""
+    families = colours_by_line(copy_of(tmp_path, goods_in_lines([1, 2] * 50 + [200, 300])))
+    assert [len(family) for family in families[-2:]] == [pytest.approx(200, rel=0.1), pytest.approx(300, rel=0.1)]
+    for family in families[-2:]:
+        assert max(map(family.count, family)) > 0.8 * len(family)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 5)), max_size=40))

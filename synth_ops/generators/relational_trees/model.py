@@ -103,6 +103,7 @@ class TableModel:
         sequence: How the rows of a parent follow each other, where they are drawn one after the other.
         differences: The columns that are counted from others; of those of one column the first that has a base.
         bases: What times are counted from; their codecs hold distances.
+        families: The columns of references to reference data under whose rows its own may be laid.
     """
 
     rows: int
@@ -118,6 +119,7 @@ class TableModel:
     sequence: SequenceModel | None = None
     differences: tuple[Difference, ...] = ()
     bases: Mapping[str, Base] = field(default_factory=dict)
+    families: frozenset[tuple[str, ...]] = frozenset()
 
     def parent_times(self) -> set[str]:
         """The columns of the primary parent that times are counted from or compared with."""
@@ -186,6 +188,7 @@ def _table_to_json(model: TableModel, arrays: dict[str, np.ndarray[Any, Any]]) -
         "sequence": model.sequence.to_json() if model.sequence else None,
         "differences": [each.to_json() for each in model.differences],
         "bases": {name: base.to_json() for name, base in model.bases.items()},
+        "families": sorted(model.families),
     }
 
 
@@ -206,6 +209,7 @@ def _table_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[A
         sequence=sequence_from_json(entry["sequence"]) if entry["sequence"] else None,
         differences=tuple(difference_from_json(each) for each in entry["differences"]),
         bases={name: Base.from_json(base) for name, base in entry["bases"].items()},
+        families=frozenset(tuple(columns) for columns in entry["families"]),
     )
 
 

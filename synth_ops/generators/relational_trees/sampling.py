@@ -29,7 +29,8 @@ _BATCH_ROWS = 131_072
 def structures_of(models: Mapping[str, TableModel], metadata: Metadata) -> list[TableStructure]:
     """The tables in the order in which they are made."""
     rows = {name: model.rows for name, model in models.items()}
-    return structure(metadata, rows, {name: model.schema for name, model in models.items()})
+    schemas = {name: model.schema for name, model in models.items()}
+    return structure(metadata, rows, schemas, {name: model.families for name, model in models.items()})
 
 
 class Sampler:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from synth_ops.generators.relational_trees.units import is_numeric
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table, generation_order, subject_path
-from synth_ops.sql import K_SUBJECTS
 
 _LEARNED = frozenset({Kind.CATEGORICAL, Kind.NUMERICAL, Kind.DATETIME, Kind.GEO})
 _MOST_LOOKUP_ROWS = 5_000
@@ -75,15 +75,24 @@ class TableStructure:
         return any(set(unique) <= set(key.columns) for unique in self.table.keys)
 
 
-def structure(metadata: Metadata, rows: Mapping[str, int], schemas: Mapping[str, pa.Schema]) -> list[TableStructure]:
+def structure(
+    metadata: Metadata,
+    rows: Mapping[str, int],
+    schemas: Mapping[str, pa.Schema],
+    families: Mapping[str, Collection[tuple[str, ...]]] = MappingProxyType({}),
+) -> list[TableStructure]:
     """The tables in the order in which they are made.
 
     Args:
         rows: Row counts of the snapshot.
         schemas: Arrow schemas of the snapshot.
+        families: By table, the columns of references to reference data under whose rows its own may be laid.
     """
     order, deferred = generation_order(metadata)
-    return [_table_structure(metadata, metadata.table(name), rows, schemas[name], deferred) for name in order]
+    return [
+        _table_structure(metadata, metadata.table(name), rows, schemas[name], deferred, families.get(name, ()))
+        for name in order
+    ]
 
 
 def _table_structure(
@@ -92,11 +101,12 @@ def _table_structure(
     rows: Mapping[str, int],
     schema: pa.Schema,
     deferred: frozenset[tuple[str, ForeignKey]],
+    families: Collection[tuple[str, ...]],
 ) -> TableStructure:
     put_off = tuple(key for key in table.foreign_keys if (table.name, key) in deferred)
     selves = tuple(key for key in table.foreign_keys if key.parent == table.name)
     now = [key for key in table.foreign_keys if key not in put_off and key not in selves]
-    primary = _primary(metadata, table, now, rows)
+    primary = _primary(metadata, now, rows, families)
     others = sorted((key for key in now if key != primary), key=lambda key: (-_shared(key, now), rows[key.parent]))
     late = {name for key in (*put_off, *selves) for name in key.columns}
     filled = {name for key in now for name in key.columns} | (late - _identity(metadata, table))
@@ -117,21 +127,19 @@ def _identity(metadata: Metadata, table: Table) -> set[str]:
 
 
 def _primary(
-    metadata: Metadata, table: Table, candidates: list[ForeignKey], rows: Mapping[str, int]
+    metadata: Metadata,
+    candidates: list[ForeignKey],
+    rows: Mapping[str, int],
+    families: Collection[tuple[str, ...]],
 ) -> ForeignKey | None:
-    """The finest parent that leads to a person, else the finest that is no lookup.
-
-    Else one of which most rows have too few children to be told apart by what these are like: what the children have
-    in common is then known from each other alone.
-    """
+    """The finest parent that leads to a person, else the finest that is no lookup, else the finest with families."""
 
     def leads_to_person(key: ForeignKey) -> bool:
         return subject_path(metadata, key.parent) is not None
 
     useful = [key for key in candidates if not _is_lookup(metadata, metadata.table(key.parent), rows)]
     personal = [key for key in useful if leads_to_person(key)]
-    families = [key for key in candidates if rows[key.parent] < rows[table.name] < K_SUBJECTS * rows[key.parent]]
-    choice = personal or useful or families
+    choice = personal or useful or [key for key in candidates if key.columns in families]
     return max(choice, key=lambda key: (rows[key.parent], key.columns)) if choice else None
 
 

@@ -11,6 +11,7 @@ from synth_ops.generators.providers import learn_shapes
 from synth_ops.generators.relational_trees.codec import PseudonymCodec
 from synth_ops.generators.relational_trees.learning.columns import learn_columns
 from synth_ops.generators.relational_trees.learning.differences import find_differences
+from synth_ops.generators.relational_trees.learning.families import find_families
 from synth_ops.generators.relational_trees.learning.method import BlockMethod
 from synth_ops.generators.relational_trees.learning.references import learn_references, match_parents
 from synth_ops.generators.relational_trees.learning.sequences import find_rank, find_sequence
@@ -27,12 +28,13 @@ def learn(snapshot: Snapshot, method: BlockMethod, progress: ProgressListener) -
     metadata = snapshot.metadata
     schemas = {name: pq.read_schema(data.files[0]) for name, data in snapshot.tables.items()}
     rows = {name: data.rows for name, data in snapshot.tables.items()}
-    structures = structure(metadata, rows, schemas)
-    total = 2 * len(structures)
     tables: dict[str, Learning] = {}
     models: dict[str, TableModel] = {}
     with connect() as connection:
         register(connection, snapshot.tables, SOURCE)
+        families = find_families(connection, metadata, rows)
+        structures = structure(metadata, rows, schemas, families)
+        total = 2 * len(structures)
         for number, each in enumerate(structures):
             name = each.table.name
             progress(Progress(step="fit", item=f"{name}: columns", done=number, total=total))
@@ -74,5 +76,6 @@ def learn(snapshot: Snapshot, method: BlockMethod, progress: ProgressListener) -
                 sequence=learning.sequence,
                 differences=tuple(learning.differences),
                 bases=learning.bases,
+                families=families[name],
             )
     return models
