@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -120,27 +120,52 @@ def read_model(store: Store, ref: ArtifactRef) -> FittedModel:
     )
 
 
-def read_copy(store: Store, ref: ArtifactRef, tables: Collection[str] | None = None) -> SyntheticCopy:
+class _TablesOnDemand(Mapping[str, TableData]):
+    """A copy's tables, the files of each fetched and looked at when it is asked for."""
+
+    def __init__(self, store: Store, ref: ArtifactRef, listed: Mapping[str, Any]) -> None:
+        self._store, self._ref, self._listed = store, ref, listed
+        self._read: dict[str, TableData] = {}
+
+    def __getitem__(self, name: str) -> TableData:
+        if name not in self._read:
+            entry = self._listed[name]
+            stored = self._store.read(self._ref, entry["files"])
+            self._read |= tables_from_json(stored.path, {name: entry})
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._listed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+def read_copy(store: Store, ref: ArtifactRef, *, on_demand: bool = False) -> SyntheticCopy:
     """Read a synthetic copy back.
 
     Args:
-        tables: Those whose files are wanted, and looked at, where it is not all of them.
+        on_demand: Whether a table's files are fetched and looked at when that table is first asked for, and not now:
+            for one of many workers, who needs some of them.
 
     Raises:
-        ArtifactError: It is missing or was changed.
+        ArtifactError: It is missing or was changed; where tables are read on demand, those raise it, too.
     """
-    listed = store.facts(ref)["tables"]
-    wanted = {name: entry for name, entry in listed.items() if tables is None or name in tables}
-    files = None if tables is None else {file for entry in wanted.values() for file in entry["files"]}
-    stored = store.read(ref, files)
+    body, tables = store.facts(ref), None
+    if not on_demand:
+        stored = store.read(ref)
+        tables = tables_from_json(stored.path, body["tables"])
     return SyntheticCopy(
         ref=ref,
-        model=ArtifactRef.from_json(stored.body["model"]),
-        snapshot=ArtifactRef.from_json(stored.body["snapshot"]),
-        metadata=Metadata.from_json(stored.body["metadata"]),
-        tables=tables_from_json(stored.path, wanted),
-        seed=stored.body["seed"],
-        scale=stored.body["scale"],
+        model=ArtifactRef.from_json(body["model"]),
+        snapshot=ArtifactRef.from_json(body["snapshot"]),
+        metadata=Metadata.from_json(body["metadata"]),
+        tables=_TablesOnDemand(store, ref, body["tables"]) if tables is None else tables,
+        seed=body["seed"],
+        scale=body["scale"],
     )
 
 

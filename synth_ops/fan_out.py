@@ -102,6 +102,8 @@ def plan_tables(recipe: Recipe, *, store: Store, needs: ArtifactRef, tasks: int)
     with nothing_unforeseen():
         report, target = judged(recipe, store, needs)
         if Capability.STAGING not in target.capabilities:
+            scheme = recipe.target_location().scheme
+            logger.info("one task loads all tables: a %s target can't be loaded by several at once", scheme)
             return []
         token, dealt = begin_publication(report, cast("StagingTarget", target), store=store, tasks=tasks)
     return [{"token": token, "tables": tables} for tables in dealt]

@@ -183,10 +183,8 @@ class Drawing:
         settings: dict[str, Any],
     ) -> dg.AssetsDefinition:
         """The same, worked on in several steps."""
-        before = plan.step(step.needs or plan.STEPS[0].name).makes
         return fanned_out(
             self._made(step, condition),
-            self.spec(Part(before.value)).key,
             kind=step.makes,
             name=f"{self.group}__{step.name}",
             tasks=tasks,

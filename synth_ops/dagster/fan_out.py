@@ -8,6 +8,7 @@ No `from __future__ import annotations` here: Dagster reads the annotations of w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from typing import Any
 
 import dagster as dg
@@ -61,7 +62,6 @@ PARTED: Mapping[ArtifactKind, _Parts] = {
 
 def fanned_out(
     specs: Sequence[dg.AssetSpec],
-    upstream: dg.AssetKey,
     *,
     kind: ArtifactKind,
     name: str,
@@ -74,8 +74,7 @@ def fanned_out(
     """The assets of one step, worked on in at most `tasks` steps at the same time.
 
     Args:
-        specs: How the assets look.
-        upstream: The key of the asset that they are made from.
+        specs: How the assets look, and what they are made from.
         kind: What the step makes.
         execution: Of one of the steps, by its context.
         settings: `partitions_def`, `backfill_policy`.
@@ -85,7 +84,13 @@ def fanned_out(
     names = {spec.key: output for output, spec in outputs.items()}
     common: dict[str, Any] = {"required_resource_keys": resource_keys, "retry_policy": retry_policy}
 
-    @dg.op(name=f"{name}_plan", ins={"start": dg.In(dg.Nothing)}, out=dg.DynamicOut(), **common)
+    upstream = {dep.asset_key: dep for spec in specs for dep in spec.deps if dep.asset_key not in names}
+    inputs = {
+        f"upstream_{number}": dg.AssetIn(key=key, partition_mapping=dep.partition_mapping, dagster_type=dg.Nothing)
+        for number, (key, dep) in enumerate(upstream.items())
+    }
+
+    @dg.op(name=f"{name}_plan", ins={each: dg.In(dg.Nothing) for each in inputs}, out=dg.DynamicOut(), **common)
     def plan(context: dg.OpExecutionContext) -> Iterator[dg.DynamicOutput[Any]]:
         with told_to_dagster():
             dealt = parts.plan(execution(context), tasks)
@@ -105,17 +110,19 @@ def fanned_out(
             for made in execution(context).execute(selected=frozenset(names)):
                 yield dg.Output(None, names[made.asset_key], metadata=made.metadata, data_version=made.data_version)
 
-    @dg.graph_multi_asset(
+    def assets(**given: Any) -> Any:
+        made = together(plan(**given).map(work).collect())
+        return {output: getattr(made, output) for output in outputs} if len(outputs) > 1 else made
+
+    # Dagster asks the signature for the inputs, of which there are as many as the translator wants
+    parameters = [Parameter(each, Parameter.POSITIONAL_OR_KEYWORD) for each in inputs]
+    assets.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return dg.graph_multi_asset(
         name=name,
-        ins={"upstream": dg.AssetIn(key=upstream, dagster_type=dg.Nothing)},
+        ins=inputs,
         outs={
             output: dg.AssetOut.from_spec(spec.replace_attributes(deps=[]), dagster_type=dg.Nothing)
             for output, spec in outputs.items()
         },
         **settings,
-    )
-    def assets(upstream: Any) -> Any:
-        made = together(plan(upstream).map(work).collect())
-        return {output: getattr(made, output) for output in outputs} if len(outputs) > 1 else made
-
-    return assets
+    )(assets)

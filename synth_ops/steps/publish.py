@@ -44,7 +44,7 @@ def publish(
         PublishError: The target could not be written; what was live is live still.
     """
     refuse_source_as_target(source, destination)
-    copy = read_copy(store, passed_copy(report, store))
+    copy = read_copy(store, passed_copy(report, store), on_demand=True)  # what workers have loaded is not read again
     before = next((each for each in target.generations() if each.live), None)
     generation = target.publish(copy.metadata, copy.tables, copy_id=copy.ref.id, keep=keep, progress=progress)
     skipped = before is not None and before.copy == copy.ref.id
@@ -122,7 +122,7 @@ def load_tables(
         PublishRefusedError: No passed verdict, or another run has begun to publish since.
         PublishError: The target does not take the rows.
     """
-    copy = read_copy(store, passed_copy(report, store), tables)
+    copy = read_copy(store, passed_copy(report, store), on_demand=True)
     for done, name in enumerate(tables, start=1):
         target.load(copy.metadata, name, copy.tables[name], copy_id=copy.ref.id, token=token)
         progress(Progress(step="publish", item=f"table {name}", done=done, total=len(tables)))

@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 
 from synth_ops.airflow import synthetic_copy
 from synth_ops.artifacts import ArtifactKind
-from synth_ops.dagster import synthetic_assets
+from synth_ops.dagster import Part, SynthOpsTranslator, synthetic_assets
 from synth_ops.endpoints import mark_target
 from synth_ops.errors import PublishRefusedError
 from synth_ops.fan_out import load_tables, plan_tables
@@ -137,6 +137,27 @@ def test_in_dagster_too(refresh, dagster_instance):
     assert night.generations() == night.artifacts()["copy"]
 
 
+class AfterOthers(SynthOpsTranslator):
+    """Every copy waits for somebody else's asset, too."""
+
+    def get_asset_spec(self, part):
+        return part.default.replace_attributes(deps=["agreed"] if part.part is Part.COPY else [])
+
+
+@pytest.mark.filterwarnings(BETA)
+@pytest.mark.parametrize("fan_out", [0, 2])
+def test_what_a_translator_adds_to_the_graph_stays(refresh, fan_out):
+    assets = synthetic_assets(refresh().file, fan_out=fan_out, translator=AfterOthers())
+    deps = {spec.key.path[-1]: {dep.asset_key.path[-1] for dep in spec.deps} for each in assets for spec in specs(each)}
+    assert deps["copy"] == {"model", "agreed"}
+    assert deps["publication"] == {"report"}
+
+
+def specs(asset):
+    """Of assets, or of one that only stands for others' work."""
+    return [asset] if isinstance(asset, dg.AssetSpec) else list(asset.specs)
+
+
 def test_no_table_of_a_copy_that_failed_gets_anywhere(refresh, testers):
     night = refresh(target=testers.url)
     testers.fresh(night)
@@ -154,6 +175,23 @@ def test_no_table_of_a_copy_that_failed_gets_anywhere(refresh, testers):
             load_tables(strict.recipe, ["customers"], "token", store=good, needs=needs)
     assert testers.hashes() == live
     assert testers.left_over() == []
+
+
+def test_what_workers_have_loaded_is_not_read_again(refresh, testers):
+    """The last step, on whatever machine, needs no file of a table that is in the target."""
+    night = refresh(target=testers.url)
+    testers.fresh(night)
+    needs = None
+    for step in ("snapshot", "fit", "sample", "gate"):
+        needs = run_step(night.recipe, step, store=Store(night.store), needs=needs).ref
+    for part in plan_tables(night.recipe, store=Store(night.store), needs=needs, tasks=2):
+        load_tables(night.recipe, **part, store=Store(night.store), needs=needs)
+    files = list((night.store / "copy").rglob("*.parquet"))
+    assert files
+    for file in files:
+        file.unlink()
+    published = run_step(night.recipe, "publish", store=Store(night.store), needs=needs)
+    assert {name: rows for name, (rows, _) in testers.hashes().items()} == published.facts["tables"]
 
 
 UNABLE = """
