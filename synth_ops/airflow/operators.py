@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from synth_ops import plan
 from synth_ops.airflow.assets import asset_name, emit, outlets
 from synth_ops.airflow.links import ReportLink
+from synth_ops.airflow.timeouts import timeout_as_interrupt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -106,8 +107,9 @@ class SynthOperator(BaseOperator):
 
         self._at_work = True
         try:
-            recipe = self.load()
-            yield recipe, open_store(recipe, self.store)
+            with timeout_as_interrupt():
+                recipe = self.load()
+                yield recipe, open_store(recipe, self.store)
         except GateFailedError as error:
             raise SynthGateFailed(str(error), error.report_id, error.facts) from None
         except SynthOpsError as error:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
 
-from synth_ops.airflow import SynthFitOperator, SynthSnapshotOperator, synthetic_copy
+from synth_ops import __version__
+from synth_ops.airflow import SynthFitOperator, SynthPreflightOperator, SynthSnapshotOperator, synthetic_copy
 from synth_ops.airflow.operators import SynthOperator
+from synth_ops.run import run_step
 from synth_ops.store import Store
 
 
@@ -99,3 +103,39 @@ def test_a_task_may_be_given_all_that_airflow_gives(refresh):
         )
     assert {(task.pool, task.queue, task.retries) for task in dag.tasks} == {("databases", "large", 3)}
     assert {task.execution_timeout for task in dag.tasks} == {timedelta(hours=1)}
+
+
+def test_a_timeout_interrupts_the_work_and_is_told_as_one(refresh):
+    """As Airflow times a task: by an alarm, whose handler raises what no library between knows."""
+    with DAG("timeout", schedule=None):
+        operator = SynthOperator(task_id="any", recipe=refresh().file)
+    seen = []
+
+    def work():
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:  # which drivers know, and cancel their statements at
+            seen.append("interrupted")
+            raise
+
+    with pytest.raises(AirflowTaskTimeout), timeout(0.05), operator.working():
+        work()
+    assert seen == ["interrupted"]
+    with pytest.raises(KeyboardInterrupt), timeout(30), operator.working():
+        raise KeyboardInterrupt
+
+
+def test_an_extra_that_is_missing_is_named_before_the_night_begins(refresh):
+    night = refresh(generator="argn")  # whose package can't be installed beside Airflow
+    with DAG("extra", schedule=None):
+        operator = SynthPreflightOperator(task_id="preflight", recipe=night.file, store=str(night.store))
+    assert 'pip install "synth-ops[argn]"' in failure(operator)
+
+
+def test_a_worker_of_another_version_is_refused(refresh, monkeypatch):
+    night = refresh()
+    snapshot = run_step(night.recipe, "snapshot", store=Store(night.store)).ref.to_json()
+    with DAG("version", schedule=None):
+        operator = SynthFitOperator(task_id="fit", recipe=night.file, store=str(night.store), needs=snapshot)
+    monkeypatch.setattr("synth_ops.runners.__version__", "9.9.9")
+    assert f"was made by synth_ops {__version__}; this worker has 9.9.9" in failure(operator)

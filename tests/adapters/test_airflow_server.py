@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from synth_ops.artifacts import ArtifactKind
+from synth_ops.artifacts import ArtifactKind, ArtifactRef
 from synth_ops.endpoints import mark_target
 from synth_ops.run import run_step
 from synth_ops.store import Store
@@ -74,8 +74,13 @@ with DAG("waits", schedule=[synthetic_asset("shop")]):
 with DAG("blocked", schedule=None):
     synthetic_copy({bad!r}, store=STORE, asset="blocked", fan_out=2, steps=("gate", "publish"))
 
-with DAG("stopped", schedule=None):
-    SynthPublishOperator(task_id="publish", recipe={good!r}, store=STORE, seed=7, asset="")
+for name, how in {{
+    "stopped": {{}},
+    "timed": {{"execution_timeout": timedelta(seconds=15)}},
+    "twice": {{"retries": 9, "retry_delay": timedelta(seconds=1)}},
+}}.items():
+    with DAG(name, schedule=None):
+        SynthPublishOperator(task_id="publish", recipe={good!r}, store=STORE, seed=7, asset="", **how)
 '''
 ALARM = """
 import json, pathlib
@@ -139,6 +144,7 @@ def airflow_standalone(web: Any, night: Any, bad: Any, folder: Path) -> Iterator
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "5",  # when tables become assets
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "test",
         "AIRFLOW__SYNTH_OPS__ON_GATE_FAILED": "alarm.ring",
@@ -155,7 +161,7 @@ def airflow_standalone(web: Any, night: Any, bad: Any, folder: Path) -> Iterator
     ):
         api.wait(lambda: api("/api/v2/monitor/health")["scheduler"]["status"] == "healthy")
         api.token = api("/auth/token")["access_token"]
-        there = {"killed", "waits", "blocked", "stopped"}
+        there = {"killed", "waits", "blocked", "stopped", "timed", "twice"}
         api.wait(lambda: {dag["dag_id"] for dag in api("/api/v2/dags")["dags"]} == there)
         assert api("/api/v2/importErrors")["total_entries"] == 0
         yield api
@@ -179,7 +185,7 @@ def test_airflow_with_every_task_killed_once_and_the_gate_marked_by_hand(
         assert left_over(url, night.store) == []
         is_told(api, killed, night, tmp_path / "airflow" / "lineage.jsonl")
         is_waited_for(api)
-        is_stopped(api, night, url)
+        live = is_stopped(api, night, url)
         is_shown(api, killed, browser.new_page(), tmp_path)
 
         blocked = AirflowRun(api, "blocked")
@@ -233,7 +239,7 @@ def is_shown(api: Any, run: AirflowRun, page: Any, folder: Path) -> None:
         found = {each["name"]: each["id"] for each in api("/api/v2/assets?limit=100")["assets"]}
         return found if "shop/customers" in found else {}
 
-    ids = api.wait(assets)  # the scheduler looks for new ones once a minute
+    ids = api.wait(assets)  # the scheduler looks for new ones now and then
     api.shows(page, "/assets", "shop/report", "shop/customers", "shop/order_lines", shot=folder / "assets.png")
     api.shows(page, f"/assets/{ids['shop/publication']}", "waits", "1 Asset Event", shot=folder / "publication.png")
     api.shows(page, f"/assets/{ids['shop/report']}", "1 Asset Event", shot=folder / "asset.png")
@@ -257,8 +263,11 @@ def is_waited_for(api: Any) -> None:
     assert str(api(told)["value"]) == "1"
 
 
-def is_stopped(api: Any, night: Any, url: str) -> None:
-    """A task that somebody ends in the middle cancels what the server does for it, and leaves nothing behind."""
+def is_stopped(api: Any, night: Any, url: str) -> list[str]:
+    """A task that is ended in the middle, by somebody or by its timeout, cancels what the server does for it.
+
+    It leaves nothing behind; and two runs of the same at once then make one publication. Returns what is live.
+    """
     recipe, store, judged = night.recipe.with_changes(seed=7), Store(night.store), None
     for step in ("snapshot", "fit", "sample", "gate"):
         judged = run_step(recipe, step, store=store, needs=judged).ref
@@ -267,11 +276,21 @@ def is_stopped(api: Any, night: Any, url: str) -> None:
         connection.execute(
             "ALTER TABLE public.customers ADD CONSTRAINT slow CHECK (pg_sleep(60) IS NOT NULL) NOT VALID"
         )
-        run = AirflowRun(api, "stopped")
         busy = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'PgSleep'"
-        api.wait(lambda: connection.execute(busy).fetchall())
-        run.set_state("publish", "failed")
-        api.wait(lambda: not left_over(url, night.store))
+        for dag in ("timed", "stopped"):
+            run = AirflowRun(api, dag)
+            api.wait(lambda: connection.execute(busy).fetchall())
+            if dag == "stopped":
+                run.set_state("publish", "failed")
+            api.wait(lambda: not left_over(url, night.store))
+            assert run.finished() == "failed"
         connection.execute("ALTER TABLE public.customers DROP CONSTRAINT slow")
-    assert run.finished() == "failed"
     assert night.generations() == live
+    assert [run.finished() for run in [AirflowRun(api, "twice") for _ in range(2)]] == ["success"] * 2
+    assert night.generations() == [*live, judged_copy(store, judged)]
+    return night.generations()
+
+
+def judged_copy(store: Store, report: ArtifactRef) -> str:
+    """The id of the copy that a report is about."""
+    return str(store.facts(report)["copy"]["id"])
