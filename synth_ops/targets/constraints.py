@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import duckdb
 
@@ -25,11 +24,8 @@ def rows_sql(table: Table, data: TableData) -> str:
     return f"(SELECT {typed} FROM {sql.relation_sql(data)})"
 
 
-def verify(metadata: Metadata, tables: Mapping[str, TableData], scratch: Path) -> None:
+def verify(reader: duckdb.DuckDBPyConnection, metadata: Metadata, tables: Mapping[str, TableData]) -> None:
     """Count the rows that break a key, a reference that is to hold, a NOT NULL or a CHECK.
-
-    Args:
-        scratch: Where large tables may spill to.
 
     Raises:
         PublishError: With every broken constraint, by the names of its table and columns.
@@ -37,13 +33,11 @@ def verify(metadata: Metadata, tables: Mapping[str, TableData], scratch: Path) -
     missing = [name for name in metadata.table_names if name not in tables]
     if missing:
         raise PublishError(f"the copy lacks tables: {', '.join(map(repr, missing))}", "sample again")
-    with sql.connect() as connection:
-        connection.execute(f"SET temp_directory = {sql.literal(str(scratch / 'spill'))}")
-        problems = [
-            f"table {table.name!r}: {problem}"
-            for table in metadata.tables
-            for problem in _problems(connection, metadata, table, tables)
-        ]
+    problems = [
+        f"table {table.name!r}: {problem}"
+        for table in metadata.tables
+        for problem in _problems(reader, metadata, table, tables)
+    ]
     if problems:
         raise PublishError("; ".join(problems), "correct the recipe's `tables` section or the generator; sample again")
 

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.location import Location
@@ -106,7 +107,9 @@ class FileTarget:
             live = self._medium.read(self._live)
             if live and live.copy == copy_id:
                 return live.generation(live=True)
-            verify(metadata, tables, self._stage)
+            with sql.connect() as reader:
+                reader.execute(f"SET temp_directory = {sql.literal(str(self._stage / 'spill'))}")
+                verify(reader, metadata, tables)
             tick("constraints verified")
             published = Published(
                 number=max([live.number if live else 0, *self._history()]) + 1,

@@ -56,7 +56,8 @@ def _run(what: str, source: str, target: str, folder: Path) -> bool:
     return True
 
 
-def _on_postgresql(server: object, dataset: Path, datasets: ModuleType) -> bool:
+def on_postgresql(server: object, dataset: Path, datasets: ModuleType) -> bool:
+    """From one PostgreSQL database to another; tells whether all went through, and the constraints are there."""
     import psycopg
 
     def constraints(url: str) -> dict[str, int]:
@@ -71,7 +72,9 @@ def _on_postgresql(server: object, dataset: Path, datasets: ModuleType) -> bool:
         return done and _same(*map(constraints, urls))
 
 
-def _on_mariadb(server: object, dataset: Path, datasets: ModuleType) -> bool:
+def on_mariadb(server: object, dataset: Path, datasets: ModuleType) -> bool:
+    """The same for MariaDB."""
+
     def constraints(database: str) -> dict[str, int]:
         query = "SELECT CONSTRAINT_TYPE, count(*) FROM information_schema.TABLE_CONSTRAINTS WHERE "
         query += "CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME NOT LIKE 'synth\\_ops\\_%' GROUP BY 1"
@@ -99,7 +102,7 @@ def main(kinds: list[str], names: list[str]) -> bool:
         mariadb = kind == "mariadb"
         server = servers.MariaDBServer() if mariadb else servers.PostgresServer(servers.wheel_postgresql())
         try:
-            run = _on_mariadb if mariadb else _on_postgresql
+            run = on_mariadb if mariadb else on_postgresql
             done += [run(server, _DATA / name, datasets) for name in names or _SETS[kind]]
         finally:
             server.close()

@@ -14,6 +14,7 @@ import pytest
 
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
 from synth_ops.ports import Fixtures, PublishRules
+from synth_ops.targets.postgresql import history
 from synth_ops.testing.contracts import MARKED, unheard
 from synth_ops.testing.contracts import marked as marked_tables
 
@@ -347,6 +348,22 @@ def test_a_stale_run_is_refused(marked, tmp_path):
     with pytest.raises(PublishRefusedError, match="another run swapped"):
         publish(marked, tmp_path, 2, at=overtake)
     assert assert_consistent(marked) == 1
+    assert_no_left_overs(marked)
+
+
+def test_a_run_that_another_one_overtook_is_refused(marked, tmp_path, monkeypatch):
+    """It stands before its swap while another publishes, which only somebody can who knows nothing of its lock."""
+    publish(marked, tmp_path, 1)
+
+    def overtake(point):
+        if point == "swap begun":
+            with monkeypatch.context() as patch:
+                patch.setattr(history, "_PUBLISHING", (0x53594E, 99))
+                assert publish(marked, tmp_path, 3).live
+
+    with pytest.raises(PublishRefusedError, match="another run swapped"):
+        publish(marked, tmp_path, 2, at=overtake)
+    assert assert_consistent(marked) == 3
     assert_no_left_overs(marked)
 
 

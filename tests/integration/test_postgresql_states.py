@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,10 +20,7 @@ POINTS = (
     "analyzed", "staged", "swap begun", "live tables locked", "live tables moved home", "new tables moved in",
     "journal written", "committed", "swapped",
 )  # fmt: skip
-END = (
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-    "WHERE application_name = 'synth_ops' AND datname = current_database()"
-)
+AT_WORK = "FROM pg_stat_activity WHERE application_name = 'synth_ops' AND datname = current_database()"
 
 
 class KilledError(Exception):
@@ -57,7 +56,7 @@ class Publishing(RuleBasedStateMachine):
 
         def die(reached):
             if reached == point:
-                self.admin.execute(END)
+                self._end_sessions()
                 raise KilledError
 
         try:
@@ -106,6 +105,14 @@ class Publishing(RuleBasedStateMachine):
     def _publish(self, copy, keep, **arguments):
         target = self.database.target(**arguments)
         return target.publish(MARKED, self.copies[copy], copy_id=str(copy), keep=keep, progress=unheard)
+
+    def _end_sessions(self):
+        """And wait for it, in short steps: the server's own waiting takes a tenth of a second each."""
+        self.admin.execute(f"SELECT pg_terminate_backend(pid) {AT_WORK}")
+        until = time.monotonic() + 5
+        while self.admin.execute(f"SELECT {AT_WORK}").fetchall():
+            assert time.monotonic() < until
+            time.sleep(0.002)
 
     def _went_live(self, copy):
         self.highest += 1

@@ -36,10 +36,9 @@ def build(
     live = LiveRows(connection, draft)
     with explained(label, "rows that stay"):
         stays = staying.gather(live, metadata, [plan.table.name for plan in draft.plans], rules)
-    with sql.connect() as reader:
-        shifts = staying.shifts(live, reader, metadata, tables, stays) if stays else {}
     count = {}
-    with tempfile.TemporaryDirectory(prefix="synth-ops-") as scratch:
+    with sql.connect() as reader, tempfile.TemporaryDirectory(prefix="synth-ops-") as scratch:
+        shifts = staying.shifts(live, reader, metadata, tables, stays) if stays else {}
         for plan in draft.plans:
             table, home, data = plan.table, plan.home, tables[plan.table.name]
             moved = {column: shift for (name, column), shift in shifts.items() if name == table.name}
@@ -49,7 +48,7 @@ def build(
                     rows(connection, f"CREATE TABLE {sql.quote(home)} LIKE {sql.quote(table.name)}")
                 else:
                     native = declarations.create(connection, metadata, table, home, order)
-                load(connection, table, home, data, Path(scratch), native=native, shifts=moved)
+                load(connection, reader, table, home, data, Path(scratch), native=native, shifts=moved)
                 count[table.name] = data.rows + staying.insert(live, table, stays)
                 if not plan.alike:
                     declarations.add_keys(connection, table, home, native=native)

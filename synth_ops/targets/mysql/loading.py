@@ -20,6 +20,7 @@ from synth_ops.targets.mysql.types import read_sql, value_sql
 
 def load(
     connection: Connection,
+    reader: duckdb.DuckDBPyConnection,
     table: Table,
     name: str,
     data: TableData,
@@ -31,6 +32,7 @@ def load(
     """Load rows through a CSV file beside us.
 
     Args:
+        reader: Reads the Parquet files.
         native: Whether the columns have the source's own types.
         shifts: How much is added to a column's values.
 
@@ -43,7 +45,7 @@ def load(
     read = {column.name: read_sql(column, f"@v{place}", native=native) for place, column in enumerate(table.columns)}
     read = {column: expression for column, expression in read.items() if expression}
     counts = ", ".join(["count(*)", *(f"count({sql.quote(column)})" for column in read)])
-    sent = _write(table, data, file, counts, shifts)
+    sent = _write(reader, table, data, file, counts, shifts)
     targets = ", ".join(
         f"@v{place}" if column in read else sql.quote(column) for place, column in enumerate(table.column_names)
     )
@@ -67,16 +69,22 @@ def load(
         )
 
 
-def _write(table: Table, data: TableData, file: Path, counts: str, shifts: Mapping[str, int]) -> tuple[int, ...]:
+def _write(
+    reader: duckdb.DuckDBPyConnection,
+    table: Table,
+    data: TableData,
+    file: Path,
+    counts: str,
+    shifts: Mapping[str, int],
+) -> tuple[int, ...]:
     """Write the rows as CSV, and count them."""
     values = ((column.name, value_sql(column, shifts.get(column.name, 0))) for column in table.columns)
     selected = ", ".join(f"{value} AS {sql.quote(name)}" for name, value in values)
     options = f"FORMAT csv, HEADER false, NULLSTR 'NULL', FORCE_QUOTE ({sql.columns_sql(table.column_names)})"
     source = rows_sql(table, data)
     try:
-        with sql.connect() as reader:
-            reader.execute(f"COPY (SELECT {selected} FROM {source}) TO {sql.literal(str(file))} ({options})")
-            return tuple(reader.execute(f"SELECT {counts} FROM {source}").fetchall()[0])
+        reader.execute(f"COPY (SELECT {selected} FROM {source}) TO {sql.literal(str(file))} ({options})")
+        return tuple(reader.execute(f"SELECT {counts} FROM {source}").fetchall()[0])
     except duckdb.Error as error:
         raise PublishError(
             f"table {table.name!r} can't be read: {type(error).__name__}", "sample the copy again"

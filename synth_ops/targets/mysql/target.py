@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pymysql
 
+from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
 from synth_ops.location import Location
@@ -72,8 +71,8 @@ class MySQLTarget:
             before = history.read(connection, self._label)
             if before.live and (before.live.published.copy, before.live.rules) == (copy_id, rules):
                 return before.live.published.generation(live=True)
-            with tempfile.TemporaryDirectory(prefix="synth-ops-") as scratch:
-                verify(_without(metadata, self._rules.kept), tables, Path(scratch))
+            with sql.connect() as reader:
+                verify(reader, _without(metadata, self._rules.kept), tables)
             tick("constraints verified")
             self._collect_all(connection)
             plan = draft(connection, before, metadata, rules=self._rules, label=self._label)

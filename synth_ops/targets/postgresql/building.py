@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
-from synth_ops import sql
 from synth_ops.artifacts import TableData
 from synth_ops.metadata import Metadata, Orphans, Table
 from synth_ops.ports import PublishRules
@@ -75,7 +72,7 @@ class Site:
         """A fingerprint of the rules."""
         return law_of(self.rules)
 
-    def open(self, tables: Mapping[str, TableData], tick: Tick) -> Build:
+    def open(self, reader: duckdb.DuckDBPyConnection, tables: Mapping[str, TableData], tick: Tick) -> Build:
         """Begin, or go on with what was begun for this copy; whatever else was under way ends.
 
         Raises:
@@ -85,8 +82,7 @@ class Site:
         if (begun := self._begun()) and self.apart and not begun.stage.closing:
             tick("constraints verified")
             return begun
-        with tempfile.TemporaryDirectory(prefix="synth-ops-") as scratch:
-            verify(_beyond_the_server(self.metadata, self.wanted), tables, Path(scratch))
+        verify(reader, _beyond_the_server(self.metadata, self.wanted), tables)
         tick("constraints verified")
         staging.close(self.connection, self.label)
         taken = max((history.number_of(home) for home in history.collect(self.connection)), default=0)
@@ -157,27 +153,25 @@ class Build:
     plan: Draft
     stage: Stage
 
-    def fill(self, tables: Mapping[str, TableData], tick: Tick) -> dict[str, int]:
+    def fill(self, reader: duckdb.DuckDBPyConnection, tables: Mapping[str, TableData], tick: Tick) -> dict[str, int]:
         """Load what no worker has loaded yet, with the target's rows that stay. Returns the tables' numbers of rows."""
         connection, metadata = self.site.connection, self.site.metadata
         stays = staying.gather(connection, metadata, self.plan.plans, self.site.rules)
         done = staging.loaded(connection, self.stage.token)
-        with sql.connect() as reader:
-            shifts = staying.shifts(connection, reader, metadata, tables, stays) if stays else {}
-            for each in self.plan.plans:
-                name = each.table.name
-                moved = {column: shift for (table, column), shift in shifts.items() if table == name}
-                if name not in done:
-                    self._load(reader, each, tables[name], moved, stays)
-                tick(f"table {name}")
+        shifts = staying.shifts(connection, reader, metadata, tables, stays) if stays else {}
+        for each in self.plan.plans:
+            name = each.table.name
+            moved = {column: shift for (table, column), shift in shifts.items() if table == name}
+            if name not in done:
+                self._load(reader, each, tables[name], moved, stays)
+            tick(f"table {name}")
         return staging.loaded(connection, self.stage.token)
 
-    def load(self, table: str, data: TableData) -> None:
+    def load(self, reader: duckdb.DuckDBPyConnection, table: str, data: TableData) -> None:
         """Load one table, where it is not one that stays as it is."""
-        with sql.connect() as reader:
-            for each in self.plan.plans:
-                if each.table.name == table:
-                    self._load(reader, each, data, {}, _NOTHING)
+        for each in self.plan.plans:
+            if each.table.name == table:
+                self._load(reader, each, data, {}, _NOTHING)
 
     def finish(self, tick: Tick) -> None:
         """Make the generation whole, when all tables are loaded: all but visible. It is done once, or begun anew."""

@@ -16,6 +16,8 @@ from synth_ops.postgresql_server import connect
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _ORPHANS_CHECKED_SINCE = 140_000
+# a killed publisher's lock is freed soon, also while the server still works for it
+_ORPHANS_CHECKED = "SET client_connection_check_interval = '500ms'"
 _SETTINGS = (
     "SET search_path = pg_catalog",  # every name that the server prints is then whole
     "SET row_security = off",  # an error where rows would be hidden
@@ -74,11 +76,8 @@ def connected(location: Location) -> Iterator[Connection]:
     except psycopg.Error as error:
         raise _unreachable(location.label, str(error)) from None
     with contextlib.closing(connection), explained(location.label, "a setting"):
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        if connection.info.server_version >= _ORPHANS_CHECKED_SINCE:
-            # a killed publisher's lock is freed soon, also while the server still works for it
-            connection.execute("SET client_connection_check_interval = '500ms'")
+        newer = connection.info.server_version >= _ORPHANS_CHECKED_SINCE
+        connection.execute("; ".join([*_SETTINGS, *([_ORPHANS_CHECKED] if newer else [])]))  # one round trip
         yield connection
 
 

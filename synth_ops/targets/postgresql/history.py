@@ -54,6 +54,13 @@ CREATE TABLE IF NOT EXISTS synth_ops.staged (
     PRIMARY KEY (token, name)
 )
 """
+_HISTORY = """
+SELECT coalesce(s.fence, 0), coalesce(s.live, 0), coalesce(s.highest, 0),
+       g.number, g.copy, g.published_at, g.previous, g.tables, g.places, g.rules
+FROM (SELECT max(id) AS fence, max(number) AS highest,
+             (SELECT number FROM synth_ops.swap ORDER BY id DESC LIMIT 1) AS live FROM synth_ops.swap) s
+LEFT JOIN synth_ops.generation g ON true
+"""
 _HOMES = """
 SELECT nspname FROM pg_namespace
 WHERE nspname ~ '^synth_ops_[0-9]+_[0-9]+$' AND obj_description(oid, 'pg_namespace') = %s
@@ -105,16 +112,11 @@ def create(connection: Connection) -> None:
 
 
 def read(connection: Connection) -> History:
-    """Read the history, in one statement each and one snapshot."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        names = "number, copy, published_at, previous, tables"
-        rows = connection.execute(f"SELECT {names}, places, rules FROM synth_ops.generation").fetchall()
-        last = connection.execute("SELECT id, number FROM synth_ops.swap ORDER BY id DESC LIMIT 1").fetchall()
-        highest = connection.execute("SELECT max(number) FROM synth_ops.swap").fetchall()[0][0]
-    found = {row[0]: _stored(row) for row in rows}
-    fence, number = last[0] if last else (0, 0)
-    return History(fence=fence, live=found.get(number), generations=found, highest=max([highest or 0, *found]))
+    """Read the history, all of it in one statement, and so in one snapshot."""
+    rows = connection.execute(_HISTORY).fetchall()
+    found = {row[3]: _stored(row[3:]) for row in rows if row[3] is not None}
+    fence, number, highest = rows[0][:3]
+    return History(fence=fence, live=found.get(number), generations=found, highest=max([highest, *found]))
 
 
 def insert(connection: Connection, stored: Stored) -> None:

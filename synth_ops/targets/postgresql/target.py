@@ -7,8 +7,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+import duckdb
 import psycopg
 
+from synth_ops import sql
 from synth_ops.artifacts import Generation, TableData
 from synth_ops.errors import PublishRefusedError
 from synth_ops.location import Location
@@ -62,35 +64,17 @@ class PostgreSQLTarget:
             site = self._site(connection, metadata, copy_id)
             if site.before.live and site.is_live:
                 return site.before.live.published.generation(live=True)
-            tick = self._ticks(progress, len(site.wanted) + _FIXED_TICKS)
-            build = site.open(tables, tick)
-            try:
-                plan, rows = build.plan, build.fill(tables, tick)
-                build.finish(tick)
-                views = self._materialized(connection, list(plan.out), plan.homes, plan.number)
-                tick("staged")
-                published = Published(
-                    number=plan.number,
-                    copy=copy_id,
-                    published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                    previous=plan.previous,
-                    tables=rows,
-                )
-                new = Stored(published=published, homes=plan.homes, rules=site.law)
-                swap(connection, _change(site.before, plan, new, views), self._surroundings(site.kept))
-            except BaseException:
-                self._collect(connection)
-                raise
-            tick("swapped")
-            self._collect(connection, keep)
-            tick("old generations removed")
-        return published.generation(live=True)
+            with sql.connect() as reader:
+                return self._publish(site, reader, tables, keep=keep, progress=progress)
 
     def begin(self, metadata: Metadata, tables: Mapping[str, TableData], *, copy_id: str) -> str | None:
         """Open a stage for the copy, or go on with the one that is open for it; see `ports.StagingTarget`."""
         with self._publishing() as connection:
             site = self._site(connection, metadata, copy_id)
-            return site.open(tables, _unheard).stage.token if site.apart and not site.is_live else None
+            if site.is_live or not site.apart:
+                return None
+            with sql.connect() as reader:
+                return site.open(reader, tables, _unheard).stage.token
 
     def load(self, metadata: Metadata, table: str, data: TableData, *, copy_id: str, token: str) -> None:
         """Load one table into the stage; see `ports.StagingTarget`."""
@@ -98,7 +82,8 @@ class PostgreSQLTarget:
             guard.refuse_unmarked(connection, self._label, self._rules.deny)
             site = self._site(connection, metadata, copy_id)
             if not site.is_live:
-                site.join(token).load(table, data)
+                with sql.connect() as reader:
+                    site.join(token).load(reader, table, data)
 
     @contextlib.contextmanager
     def show(
@@ -111,8 +96,9 @@ class PostgreSQLTarget:
             tick = self._ticks(progress, len(site.wanted) + 1)
             places = {table.name: place_of(table) for table in site.wanted}
             if not site.is_live:
-                build = site.open(tables, tick)
-                build.fill(tables, tick)
+                with sql.connect() as reader:
+                    build = site.open(reader, tables, tick)
+                    build.fill(reader, tables, tick)
                 places = {each.table.name: each.built for each in build.plan.plans}
             try:
                 with explained(self._label, "the staged tables"):
@@ -185,6 +171,40 @@ class PostgreSQLTarget:
         with connected(self._location) as connection, explained(self._label, "the marker"):
             guard.refuse_denied(connection, self._label, self._rules.deny)
             guard.mark(connection, self._label, environment=environment, confirm=confirm)
+
+    def _publish(
+        self,
+        site: Site,
+        reader: duckdb.DuckDBPyConnection,
+        tables: Mapping[str, TableData],
+        *,
+        keep: int,
+        progress: ProgressListener,
+    ) -> Generation:
+        connection = site.connection
+        tick = self._ticks(progress, len(site.wanted) + _FIXED_TICKS)
+        build = site.open(reader, tables, tick)
+        try:
+            plan, rows = build.plan, build.fill(reader, tables, tick)
+            build.finish(tick)
+            views = self._materialized(connection, list(plan.out), plan.homes, plan.number)
+            tick("staged")
+            published = Published(
+                number=plan.number,
+                copy=site.copy,
+                published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                previous=plan.previous,
+                tables=rows,
+            )
+            new = Stored(published=published, homes=plan.homes, rules=site.law)
+            swap(connection, _change(site.before, plan, new, views), self._surroundings(site.kept))
+        except BaseException:
+            self._collect(connection)
+            raise
+        tick("swapped")
+        self._collect(connection, keep)
+        tick("old generations removed")
+        return published.generation(live=True)
 
     def _materialized(
         self, connection: Connection, live: Sequence[Place], homes: Mapping[Place, str], number: int
