@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -12,6 +14,10 @@ from synth_ops.errors import SynthOpsError
 
 MAX_ROWS = 65_536
 MAX_BYTES = 16 * 2**20
+
+_Part: TypeAlias = Generator[pa.RecordBatch, None, None]
+_Item: TypeAlias = pa.RecordBatch | BaseException | None
+"""A batch, why there is none, or the end of a part."""
 
 
 def stream(
@@ -25,40 +31,80 @@ def stream(
     return pa.RecordBatchReader.from_batches(schema, _guarded(_joined(batches), failure))
 
 
-def read_ahead(batches: Iterable[pa.RecordBatch], depth: int = 2) -> Iterator[pa.RecordBatch]:
-    """The same batches, read by a thread of their own while the one before is worked on.
+def read_ahead(parts: Sequence[_Part], *, threads: int = 1, depth: int = 2) -> Iterator[pa.RecordBatch]:
+    """The batches of all parts, in order, read by threads while those before are worked on.
 
     Args:
-        depth: How many may wait. The thread ends with the iterator, wherever this is left.
+        parts: Each is read by one thread, from its first batch to its last.
+        threads: How many there are. They end with the iterator, wherever this is left.
+        depth: How many batches of a part may wait, of as many parts as there are threads.
     """
-    waiting: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(depth)
-    left = threading.Event()
-
-    def read() -> None:
-        end: BaseException | None = None
-        try:
-            for batch in batches:
-                waiting.put(batch)
-                if left.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001  raised again where the batches are used
-            end = error
-        waiting.put(end)
-
-    thread = threading.Thread(target=read, name="synth_ops read ahead", daemon=True)
-    thread.start()
+    reading = _Reading(parts, threads, depth)
     try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        yield from reading.batches()
     finally:
-        left.set()
-        while thread.is_alive():
+        reading.end()
+
+
+class _Reading:
+    """Threads that take parts in turns, and a queue of batches for each part that one of them has taken."""
+
+    def __init__(self, parts: Sequence[_Part], threads: int, depth: int) -> None:
+        self._parts = iter(parts)
+        self._depth = depth
+        self._taken: queue.Queue[queue.Queue[_Item] | None] = queue.Queue(threads)
+        self._turn = threading.Lock()
+        self._left = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._read, name="synth_ops read ahead", daemon=True) for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """In the order of the parts, and within them."""
+        while (waiting := self._taken.get()) is not None:
+            while (item := waiting.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+
+    def end(self) -> None:
+        """Have the threads stop at their next batch, and wait for that."""
+        self._left.set()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(0.05)
+
+    def _read(self) -> None:
+        while (taken := self._take()) is not None:
+            part, waiting = taken
+            end: BaseException | None = None
             try:
-                waiting.get(timeout=0.05)  # it may wait for room
-            except queue.Empty:
+                with contextlib.closing(part):
+                    for batch in part:
+                        if not self._put(waiting, batch):
+                            return
+            except BaseException as error:  # noqa: BLE001  raised again where the batches are used
+                end = error
+            self._put(waiting, end)
+
+    def _take(self) -> tuple[_Part, queue.Queue[_Item]] | None:
+        """The next part, whose place in the order is settled before anybody takes another one."""
+        with self._turn:
+            part = next(self._parts, None)
+            waiting: queue.Queue[_Item] | None = queue.Queue(self._depth) if part is not None else None
+            return (part, waiting) if self._put(self._taken, waiting) and part is not None and waiting else None
+
+    def _put(self, place: queue.Queue[Any], item: object) -> bool:
+        """Wait for room; False where nobody wants it any more."""
+        while not self._left.is_set():
+            try:
+                place.put(item, timeout=0.05)
+            except queue.Full:
                 continue
+            return True
+        return False
 
 
 def _guarded(

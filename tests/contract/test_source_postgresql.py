@@ -373,6 +373,27 @@ class TestSnapshot:
             del reader
             assert session.read(table).read_all().num_rows == 300_000
 
+    def test_a_large_table_is_read_by_several_connections_in_its_order(
+        self, database, postgres_server, postgres_database, monkeypatch
+    ):
+        monkeypatch.setattr("synth_ops.sources.postgresql.source._PART_PAGES", 16)
+        url = database(
+            "CREATE TABLE large (a int)",
+            "INSERT INTO large SELECT generate_series(1, 100000)",
+            "UPDATE large SET a = -a WHERE a % 1000 = 0",  # which moves rows to the end
+        )
+        with psycopg.connect(url) as connection:
+            stored = [a for (a,) in connection.execute("SELECT a FROM large ORDER BY ctid").fetchall()]
+        with source(url).session() as session:
+            table = session.metadata().table("large")
+            database("INSERT INTO large SELECT generate_series(1, 100000)")  # which the snapshot does not see
+            reader = session.read(table)
+            reader.read_next_batch()
+            del reader
+            assert session.read(table).read_all()["a"].to_pylist() == stored
+        ranges = [line for line in postgres_server.log.splitlines() if f"@{postgres_database} " in line]
+        assert len([line for line in ranges if "COPY" in line and "ctid >= " in line and "ctid < " in line]) > 10
+
 
 class TestPrivileges:
     @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -23,18 +24,28 @@ from synth_ops.sources.postgresql.types import arrow_type, converter, select_sql
 from synth_ops.sql import quote, where_sql
 
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_SETTINGS = (
-    "SET LOCAL search_path = ''",  # every name is qualified, and nobody's function stands in for the system's
-    "SET LOCAL TimeZone = 'UTC'",
-    "SET LOCAL DateStyle = 'ISO'",
-    "SET LOCAL IntervalStyle = 'postgres'",
-    "SET LOCAL extra_float_digits = 3",
-    "SET LOCAL synchronize_seqscans = off",  # rows come in the order in which they are stored
-    "SET LOCAL max_parallel_workers_per_gather = 0",
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL idle_in_transaction_session_timeout = 0",
-    "SET LOCAL lock_timeout = '60s'",
-)
+_SETTINGS = {
+    "search_path": "",  # every name is qualified, and nobody's function stands in for the system's
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "synchronize_seqscans": "off",  # rows come in the order in which they are stored
+    "max_parallel_workers_per_gather": "0",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "60s",
+}
+_SET = f"SELECT {', '.join(f'pg_catalog.set_config({name!r}, {value!r}, true)' for name, value in _SETTINGS.items())}"
+_RANGES_SINCE = 140_000
+_MOST_READERS = 2
+_PART_PAGES = 1536
+_BATCH_BYTES = MAX_BYTES * 3 // 4
+_PAGES = """
+SELECT pg_relation_size(c.oid) / current_setting('block_size')::int
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am m ON m.oid = c.relam
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r' AND m.amname = 'heap'
+"""
 _POSITION = """
 SELECT current_setting('server_version'), pg_export_snapshot(), pg_current_snapshot()::text,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text,
@@ -90,7 +101,7 @@ class PostgreSQLSource:
         places = {table.name: (table.path[-2], table.path[-1]) for table in metadata.tables}
         with self._connected() as connection:
             connection.execute(_BEGIN)
-            connection.execute(_SETTINGS[0])
+            connection.execute("SET LOCAL search_path = ''")
             return plan_shapes(connection, queries, places)
 
     @contextlib.contextmanager
@@ -103,8 +114,7 @@ class PostgreSQLSource:
         """
         with self._connected() as connection, contextlib.ExitStack() as stack:
             connection.execute(_BEGIN)
-            for setting in _SETTINGS:
-                connection.execute(setting)
+            connection.execute(_SET)
             session = PostgreSQLSession(connection, self._location)
             stack.callback(session.close)
             yield session
@@ -166,7 +176,7 @@ class PostgreSQLSession:
         return metadata
 
     def read(self, table: Table, where: str = "") -> pa.RecordBatchReader:
-        """Stream a table in the order in which its rows are stored, in the snapshot, by a connection of its own.
+        """Stream a table in the order in which its rows are stored, in the snapshot, by one or two connections.
 
         Args:
             where: A condition in PostgreSQL's SQL; all rows when left out.
@@ -183,16 +193,39 @@ class PostgreSQLSession:
             self._connection.execute("ROLLBACK")
 
     def _batches(self, table: Table, where: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        converters = [converter(column.type) for column in table.columns]
         selected = ", ".join(select_sql(column) for column in table.columns)
-        reader = self._idle.pop() if self._idle else self._open()
+        query = f"SELECT {selected} FROM {self._relation(table.path)}"
+        conditions = [where_sql(where)] if where else self._ranges(table)
+        threads = min(len(conditions), _MOST_READERS)
+        readers, self._idle = self._idle[:threads], self._idle[threads:]
+        parts = [self._part(f"{query}{condition}", readers, table, schema) for condition in conditions]
+        yield from read_ahead(parts, threads=threads, depth=1)
+        self._idle += readers
+
+    def _part(
+        self, query: str, readers: list[adbc.Connection], table: Table, schema: pa.Schema
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """The rows of a query, by one of the connections, or one more."""
+        converters = [converter(column.type) for column in table.columns]
+        reader = readers.pop() if readers else self._open()
         with reader.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(MAX_BYTES // 2)})
-            cursor.execute(f"SELECT {selected} FROM {self._relation(table.path)}{where_sql(where)}")
-            for batch in read_ahead(cursor.fetch_record_batch()):
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            cursor.execute(query)
+            for batch in cursor.fetch_record_batch():
                 arrays = [convert(array) for convert, array in zip(converters, batch.columns, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        self._idle.append(reader)
+        readers.append(reader)
+
+    def _ranges(self, table: Table) -> list[str]:
+        """Conditions that cut a large table into runs of pages, in order, so that several connections can read it."""
+        if self._connection.info.server_version < _RANGES_SINCE:
+            return [""]
+        pages = self._connection.execute(_PAGES, list(table.path[-2:])).fetchall()
+        cuts = [f"'({page},0)'" for page in range(_PART_PAGES, pages[0][0] if pages else 0, _PART_PAGES)]
+        if not cuts:
+            return [""]
+        between = [f" WHERE ctid >= {start} AND ctid < {end}" for start, end in itertools.pairwise(cuts)]
+        return [f" WHERE ctid < {cuts[0]}", *between, f" WHERE ctid >= {cuts[-1]}"]
 
     def _open(self) -> adbc.Connection:
         """A connection that sees what this session sees."""
@@ -201,8 +234,7 @@ class PostgreSQLSession:
         with connection.cursor() as cursor:
             cursor.execute(_BEGIN)
             cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
-            for setting in _SETTINGS:
-                cursor.execute(setting)
+            cursor.execute(_SET)
         return connection
 
     def _relation(self, path: Sequence[str]) -> str:
