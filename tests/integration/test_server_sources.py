@@ -79,7 +79,7 @@ def test_a_target_under_another_name_is_known_again(kind, request):
     assert len(set(sources)) == 2
 
 
-@pytest.mark.parametrize(("kind", "name"), [("postgres", "sakila"), ("mariadb", "northwind")], ids="-".join)
+@pytest.mark.parametrize(("kind", "name"), [("postgres", "sakila"), ("mariadb", "northwind")])
 def test_from_one_database_to_another_of_the_same_server(kind, name, request, datasets, real_data):
     """Two of the nine runs of the benchmark: all five steps, and the target itself enforces what its source does."""
     spec = importlib.util.spec_from_file_location("servers_end_to_end", BENCHMARK)
