@@ -413,6 +413,17 @@ class TestPrivileges:
             connection.execute(f'DROP OWNED BY "{CANARY}"')
             connection.execute(f'DROP ROLE "{CANARY}"')
 
+    def test_a_large_table_by_a_role_that_may_connect_twice(self, reader, database, monkeypatch):
+        monkeypatch.setattr("synth_ops.sources.postgresql.source._PART_PAGES", 16)
+        database(
+            "CREATE TABLE large (a int)",
+            "INSERT INTO large SELECT generate_series(1, 50000)",
+            f'GRANT SELECT ON large TO "{CANARY}"',
+            f'ALTER ROLE "{CANARY}" CONNECTION LIMIT 2',
+        )
+        with source(reader).session() as session:
+            assert session.read(session.metadata().table("large")).read_all()["a"].to_pylist() == [*range(1, 50_001)]
+
     def may_write(self, url):
         with source(url).session() as session:
             session.metadata()

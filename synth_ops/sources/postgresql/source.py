@@ -196,18 +196,17 @@ class PostgreSQLSession:
         selected = ", ".join(select_sql(column) for column in table.columns)
         query = f"SELECT {selected} FROM {self._relation(table.path)}"
         conditions = [where_sql(where)] if where else self._ranges(table)
-        threads = min(len(conditions), _MOST_READERS)
-        readers, self._idle = self._idle[:threads], self._idle[threads:]
+        readers = self._readers(min(len(conditions), _MOST_READERS))
         parts = [self._part(f"{query}{condition}", readers, table, schema) for condition in conditions]
-        yield from read_ahead(parts, threads=threads, depth=1)
+        yield from read_ahead(parts, threads=len(readers), depth=1)
         self._idle += readers
 
     def _part(
         self, query: str, readers: list[adbc.Connection], table: Table, schema: pa.Schema
     ) -> Generator[pa.RecordBatch, None, None]:
-        """The rows of a query, by one of the connections, or one more."""
+        """The rows of a query, by one of the connections."""
         converters = [converter(column.type) for column in table.columns]
-        reader = readers.pop() if readers else self._open()
+        reader = readers.pop()
         with reader.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             cursor.execute(query)
@@ -226,6 +225,14 @@ class PostgreSQLSession:
             return [""]
         between = [f" WHERE ctid >= {start} AND ctid < {end}" for start, end in itertools.pairwise(cuts)]
         return [f" WHERE ctid < {cuts[0]}", *between, f" WHERE ctid >= {cuts[-1]}"]
+
+    def _readers(self, count: int) -> list[adbc.Connection]:
+        """So many connections, or fewer, where the server gives no more: the first one will do."""
+        readers = [self._idle.pop() if self._idle else self._open()]
+        with contextlib.suppress(adbc.Error):
+            while len(readers) < count:
+                readers.append(self._idle.pop() if self._idle else self._open())
+        return readers
 
     def _open(self) -> adbc.Connection:
         """A connection that sees what this session sees."""
