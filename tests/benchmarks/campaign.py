@@ -18,12 +18,14 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import duckdb
+import yaml
 from rich.console import Console
 
 from synth_ops import cli
@@ -82,14 +84,19 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the real data sets")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--keep", type=Path, help="a new folder in which everything is left, to look at")
+    parser.add_argument("--generator", help="who makes the columns, instead of the built-in one")
+    parser.add_argument("--minutes", type=float, help="how long the generator may learn")
     arguments = parser.parse_args()
+    sections = {"generator": arguments.generator, "fit": arguments.minutes and {"max_minutes": arguments.minutes}}
     console = Console(width=200, highlight=False, markup=False)
     console.print(f"{'database':<32} {'':<11} {'tables':>4} {'broken':>6} {'rules':>9} {'s':>7}")
     nights = []
     with tempfile.TemporaryDirectory() as folder:
         work = arguments.keep or Path(folder)
         for name, source in sources(arguments.data, work / "sources", arguments.only):
-            nights.append(night(name, source, work / "nights" / name))
+            nights.append(
+                night(name, source, work / "nights" / name, {key: each for key, each in sections.items() if each})
+            )
             console.print("\n".join([nights[-1].line(), *nights[-1].gate_lines()]), soft_wrap=True)
     published = sum(each.code == 0 for each in nights)
     broken = sum(each.broken for each in nights)
@@ -128,13 +135,19 @@ def sources(data: Path, folder: Path, only: list[str]) -> Iterator[tuple[str, Pa
                     yield name, folder / member.name
 
 
-def night(name: str, source: Path, folder: Path) -> Night:
-    """One unattended night, by the command line."""
+def night(name: str, source: Path, folder: Path, sections: Mapping[str, Any]) -> Night:
+    """One unattended night, by the command line.
+
+    Args:
+        sections: Of the recipe, beside what `init` writes.
+    """
     folder.mkdir(parents=True)
     recipe, suffix = folder / "recipe.yaml", source.suffix
     started = time.perf_counter()
     code, reason = _command("init", str(source), "--target", str(folder / f"target{suffix}"), "--output", str(recipe))
     if code == 0:
+        with recipe.open("a", encoding="utf-8") as file:
+            file.write(yaml.safe_dump(dict(sections)) if sections else "")
         code, reason = _command("run", str(recipe))
     seconds = time.perf_counter() - started
     copy = _copy(recipe) if recipe.exists() else None

