@@ -19,7 +19,7 @@ from synth_ops.run import run_step
 from synth_ops.store import Store
 from synth_ops.testing.warehouses import CANARIES
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # two dozen starts of a task, on a machine that may be busy
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]  # 30 starts of a task, on a machine that may be busy
 TASKS = {
     "preflight": 1,
     "snapshot": 1,
