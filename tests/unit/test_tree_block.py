@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_ops.generators.relational_trees.block import BlockSettings, Variable, fit_block
-from synth_ops.generators.relational_trees.tree import Clusters, grow
+from synth_ops.generators.relational_trees.block import Block, BlockSettings, Variable, fit_block
+from synth_ops.generators.relational_trees.tree import Clusters, Tree, grow
+from synth_ops.sql import K_SUBJECTS
 
 ROWS = 20_000
 
@@ -178,3 +179,58 @@ def test_a_block_remembers_no_more_than_counts_in_leaves():
     totals = block.cumulative[block.starts[1:] - 1]
     assert totals.min() >= 75
     assert totals.max() == 3000
+
+
+def of_a_group(codes, counts, *, between):
+    """A block of all codes from 0 to 99, the even ones three times as often; input 1 leads to a group's histogram."""
+    every = np.where(np.arange(100) % 2, 10, 30)
+    return Block(
+        tree=Tree(
+            feature=np.array([0, -1, -1], np.int16),
+            threshold=np.zeros(3, np.uint8),
+            left=np.array([1, 0, 0], np.int32),
+            parent=np.array([-1, 0, 0], np.int32),
+        ),
+        bins=np.array([0, 1], np.uint8),
+        bin_starts=np.array([0, 2]),
+        histogram_of=np.array([0, 0, 1], np.int32),
+        next_histogram=np.array([-1, 0], np.int32),
+        backoff=np.zeros(2, np.float32),
+        starts=np.array([0, 100, 100 + len(codes)]),
+        codes=np.concatenate([np.arange(100), codes]).astype(np.int32),
+        cumulative=np.concatenate([np.cumsum(every), np.cumsum(counts)]),
+        between=between,
+    )
+
+
+@given(st.sets(st.integers(0, 99), min_size=1, max_size=30), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=40)
+def test_few_rows_of_a_number_say_between_which_others_it_lies(seen, seed):
+    group = np.array(sorted(seen))
+    ask = [np.ones(500, np.int32)]
+    drawn = of_a_group(group, np.ones(len(group), int), between=True).draw(ask, 500, generator(seed))
+    numbers = group[group > 0]
+    assert ((drawn == 0) <= (0 in seen)).all()  # NULL is no number
+    if len(numbers):
+        assert numbers.min() <= drawn[drawn > 0].min(initial=numbers.min())
+        assert drawn.max() <= numbers.max()
+    assert set(of_a_group(group, np.full(len(group), K_SUBJECTS), between=True).draw(ask, 500, generator())) <= seen
+    assert set(of_a_group(group, np.ones(len(group), int), between=False).draw(ask, 500, generator())) <= seen
+
+
+def test_which_number_between_two_it_is_all_rows_say():
+    block = of_a_group(np.array([11, 51, 91]), np.ones(3, int), between=True)
+    drawn = block.draw([np.ones(60_000, np.int32)], 60_000, generator())
+    found = np.bincount(drawn, minlength=100)
+    assert (found[11:92] > 0).all()
+    assert (found[:11] == 0).all()
+    # the ends of a group are themselves in half of their draws; between them the even codes come three times as often
+    assert found[11] / 60_000 == pytest.approx(1 / 6, abs=0.01)
+    assert found[12:51:2].sum() / found[13:51:2].sum() == pytest.approx(3 * 20 / 19, rel=0.05)
+    assert abs(found[11:51].sum() - found[52:92].sum()) < 0.02 * 60_000
+
+
+def test_numbers_next_to_each_other_are_drawn_as_they_were_seen():
+    block = of_a_group(np.arange(40, 44), np.array([4, 1, 2, 1]), between=True)
+    found = np.bincount(block.draw([np.ones(40_000, np.int32)], 40_000, generator()), minlength=100)
+    assert found[40:44] / 40_000 == pytest.approx([4 / 8, 1 / 8, 2 / 8, 1 / 8], abs=0.01)

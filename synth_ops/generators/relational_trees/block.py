@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from synth_ops.generators.relational_trees.kernels import compiled
 from synth_ops.generators.relational_trees.tree import BINS, Bins, Clusters, Codes, Floats, Tree, grow
+from synth_ops.sql import K_SUBJECTS
 
 _EMBEDDING = 12
 _BACKOFF_LEVELS = 2
@@ -29,12 +30,14 @@ class Variable:
         size: Codes run from 0 to `size - 1`.
         ordered: Whether near codes mean near values.
         places: Where each code stands, if some are more alike than others; shape (size, dimensions).
+        between: Whether a code between two seen ones may stand for either: numbers, of which few rows tell no more.
     """
 
     codes: Codes
     size: int
     ordered: bool
     places: Floats | None = None
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Block:
         starts: Where each histogram's part of `codes` and `cumulative` starts; one more entry than histograms.
         codes: Target codes seen.
         cumulative: Running counts of them within each histogram.
+        between: Whether a code that fewer than k rows of a histogram have says only between which others of it the
+            code lies: which one of these it is, all rows together say.
     """
 
     tree: Tree
@@ -82,6 +87,7 @@ class Block:
     starts: npt.NDArray[np.int64]
     codes: Codes
     cumulative: npt.NDArray[np.int64]
+    between: bool = False
 
     def used_inputs(self) -> npt.NDArray[np.int64]:
         """The places of the inputs that the tree splits on, in order."""
@@ -108,11 +114,10 @@ class Block:
         """
         binned = _binned(inputs, self.bins, self.bin_starts, rows)
         leaves = self.tree.apply(binned)
-        drawn = np.empty(rows, dtype=np.int32)
         uniforms = generator.random((rows, _BACKOFF_LEVELS + 2))
         if len(self.tree.feature) == 1:  # nothing to depend on: every code as often as its share says
             uniforms[:, -1] = (generator.permutation(rows) + uniforms[:, -1]) / max(rows, 1)
-        _draw(
+        drawn: Codes = _draw(
             self.histogram_of[leaves],
             self.next_histogram,
             self.backoff,
@@ -120,7 +125,7 @@ class Block:
             self.codes,
             self.cumulative,
             uniforms,
-            drawn,
+            K_SUBJECTS if self.between else 0,
         )
         return drawn
 
@@ -161,7 +166,8 @@ def fit_block(
         min_leaf=max(2, int(min_leaf * share)),
         penalty=_penalty(embedded[codes[chosen]], settings.evidence),
     )
-    return _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
+    block = _with_histograms(tree, tree.apply(binned), codes, target.size, bins, bin_starts, settings.alpha)
+    return dataclasses.replace(block, between=target.between)
 
 
 def _embed(target: Variable, codes: Codes, generator: np.random.Generator) -> Floats:
@@ -341,8 +347,18 @@ def _nearest_histogram(tree: Tree, histogram_of: Codes) -> Codes:
 
 
 @compiled
-def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, drawn):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _among(codes, cumulative, least, most, uniform):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """One of the codes from `least` to `most`, as often as a histogram has them."""
+    low, high = np.searchsorted(codes, least), np.searchsorted(codes, most, side="right") - 1
+    below = cumulative[low - 1] if low > 0 else 0
+    wanted = below + uniform * (cumulative[high] - below)
+    return codes[min(low + np.searchsorted(cumulative[low : high + 1], wanted, side="right"), high)]
+
+
+@compiled
+def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, few):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     levels = uniforms.shape[1] - 1
+    drawn = np.empty(histograms.shape[0], np.int32)
     for row in range(histograms.shape[0]):
         histogram = histograms[row]
         for level in range(levels):
@@ -357,4 +373,19 @@ def _draw(histograms, following, backoff, starts, codes, cumulative, uniforms, d
                 high = middle
             else:
                 low = middle + 1
-        drawn[row] = codes[low]
+        first = starts[histogram]
+        below = cumulative[low - 1] if low > first else 0
+        count = cumulative[low] - below
+        if count >= few or codes[low] == 0:
+            drawn[row] = codes[low]
+            continue
+        # the rest of the uniform number says on which side, and where
+        side = 2.0 * (wanted - below) / count
+        least, most = codes[low], codes[low]
+        if side < 1.0:
+            least = codes[low - 1] + 1 if low > first and codes[low - 1] > 0 else least
+        else:
+            side -= 1.0
+            most = codes[low + 1] - 1 if low < starts[histogram + 1] - 1 else most
+        drawn[row] = _among(codes[: starts[1]], cumulative[: starts[1]], least, most, side)
+    return drawn

@@ -298,4 +298,5 @@ def codec_from_json(document: Mapping[str, Any]) -> Codec:
 
 def variable(codec: Codec, codes: Codes) -> Variable:
     """Codes as blocks see them."""
-    return Variable(codes=codes, size=codec.size, ordered=codec.ordered)
+    between = isinstance(codec, NumberCodec) and codec.ordered and not codec.specials
+    return Variable(codes=codes, size=codec.size, ordered=codec.ordered, between=between)

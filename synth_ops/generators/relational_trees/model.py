@@ -224,6 +224,7 @@ def _target_to_json(target: Target, arrays: dict[str, np.ndarray[Any, Any]]) -> 
         "inputs": list(target.inputs),
         "block": number,
         "kind": "tree" if isinstance(target.block, Block) else "table",
+        "between": isinstance(target.block, Block) and target.block.between,
         "rule": _rule_to_json(target.rule, arrays) if target.rule else None,
         "guards": {name: _rule_to_json(rule, arrays) for name, rule in target.guards.items()},
         "made_of": target.made_of,
@@ -234,7 +235,8 @@ def _target_from_json(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray[
     number = entry["block"]
     if entry["kind"] == "tree":
         tree = Tree(**{name: arrays[f"{number}.{name}"] for name in _TREE_FIELDS})
-        block: AnyBlock = Block(tree=tree, **{name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS})
+        fields = {name: arrays[f"{number}.{name}"] for name in _BLOCK_FIELDS}
+        block: AnyBlock = Block(tree=tree, between=entry["between"], **fields)
     else:
         block = ConditionalTable(**{name: arrays[f"{number}.{name}"] for name in _TABLE_FIELDS})
     return Target(

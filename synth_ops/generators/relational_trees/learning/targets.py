@@ -240,7 +240,7 @@ def _digest(
     """Of every row's codes and cluster, and of the randomness to come."""
     digest = hashlib.blake2b(repr(generator.bit_generator.state).encode(), digest_size=16)
     for each in (target, *inputs):
-        digest.update(f"{each.size} {each.ordered} {each.codes.dtype} {len(each.codes)}".encode())
+        digest.update(f"{each.size} {each.ordered} {each.between} {each.codes.dtype} {len(each.codes)}".encode())
         digest.update(np.ascontiguousarray(each.codes).data)
     if clusters is not None:
         digest.update(clusters.data)
