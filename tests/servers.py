@@ -29,12 +29,21 @@ _names = (f"test_{os.getpid()}_{number}" for number in itertools.count(1))
 class PostgresServer:
     """One running server; only its owner `synth` and roles that a test makes can connect, through its socket.
 
+    With a `primary` it is a replica of that one, which can be read.
+
     Attributes:
         folder: Holds the socket, the data and the log, which has every statement.
         port: Part of the socket's name.
     """
 
-    def __init__(self, binaries: Path, *, settings: Sequence[str] = (), listen: bool = False) -> None:
+    def __init__(
+        self,
+        binaries: Path,
+        *,
+        settings: Sequence[str] = (),
+        listen: bool = False,
+        primary: PostgresServer | None = None,
+    ) -> None:
         self.binaries = binaries
         self.folder = _folder("synth-pg-")
         self.port = 40_000 + secrets.randbelow(20_000)
@@ -50,8 +59,12 @@ class PostgresServer:
             f"listen_addresses={'127.0.0.1' if listen else ''}",
             *settings,
         ]
-        locale = ("-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-U", "synth", "--no-sync")
-        self._run("initdb", "-D", str(self.data), *locale)
+        if primary:
+            place = ("-h", str(primary.folder), "-p", str(primary.port), "-U", "synth")
+            self._run("pg_basebackup", "-D", str(self.data), *place, "--write-recovery-conf", "-c", "fast", "--no-sync")
+        else:
+            locale = ("-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-U", "synth", "--no-sync")
+            self._run("initdb", "-D", str(self.data), *locale)
         self.start()
 
     @property
