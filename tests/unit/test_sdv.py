@@ -269,6 +269,25 @@ def test_columns_come_back_as_they_were(kind, values):
     assert str(back.to_pylist()) == str(given.to_pylist())
 
 
+def test_even_ranks_are_all_that_a_model_has_to_make():
+    """Whatever a column is like: it leans, it heaps up at a twentieth of its rows, it has gaps."""
+    import pandas as pd
+
+    draw = np.random.default_rng(3)
+    real = np.where(draw.random(4000) < 0.05, 99.0, np.round(draw.lognormal(3, 1.5, 4000), 2))
+    given = pa.chunked_array([pa.array(real)])
+    coded, codes = columns.encode(columns.fit_codec(given, Kind.NUMERICAL, (), 5), given)
+    seen = columns.Seen()
+    columns.show(0, coded, codes, given, seen, stream(0, "x"))
+    (ranks,) = seen.numbers.values()
+    assert np.abs(np.sort(ranks) - (np.arange(4000) + 0.5) / 4000).max() < 0.03
+    frame = pd.DataFrame({columns.number(0): draw.random(4000)})
+    made = columns.unseen(0, coded, frame, 4000, pa.float64(), stream(0, "y")).to_numpy()
+    assert (made == 99).mean() == pytest.approx(0.05, abs=0.015)
+    for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert np.quantile(made, share) == pytest.approx(np.quantile(real, share), rel=0.2)
+
+
 def test_loops_of_the_packages_are_there_to_be_watched():
     import importlib
 

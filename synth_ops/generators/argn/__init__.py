@@ -30,7 +30,7 @@ class ARGN:
         RecipeError: One of them can't be.
     """
 
-    version = "1"
+    version = "2"
     single_table: ClassVar[bool] = True
     own_process: ClassVar[bool] = True
 

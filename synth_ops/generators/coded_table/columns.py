@@ -1,9 +1,9 @@
-"""A table's columns as SDV's models see them, and back: codes and shares of a range, never a value of the source.
+"""A table's columns as SDV's models see them, and back: codes and ranks, never a value of the source.
 
 Every learned column goes through a codec of `relational_trees`, so that what fewer than k subjects share is gone before
 SDV looks, and what it keeps (categories, minima, maxima) says nothing. A category becomes the label of its code; a
-number becomes its place between the codec's ends, beside a label for what is no place: NULL, NaN, and single values
-that many rows have, which a smooth distribution would miss.
+number becomes its rank, spread evenly from 0 to 1, beside a label for what has none: NULL, NaN, and single values that
+many rows have. So no model has to learn how numbers lean or heap up: that comes back with the ranks.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ class Coded:
         codec: Who keeps the values that may be kept.
         states: Codes of a number codec that have a label of their own, after that of all other values.
         only: The one code that a column has, which nobody needs to learn; None where there are several.
+        weights: Of a number codec, which share of the rows that no state takes has each range, in the codec's order.
     """
 
     codec: Codec
     states: tuple[int, ...] = ()
     only: int | None = None
+    weights: tuple[float, ...] = ()
 
     @property
     def is_number(self) -> bool:
@@ -58,17 +60,19 @@ class Coded:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` reads it back."""
-        return {"codec": self.codec.to_json(), "states": list(self.states), "only": self.only}
+        document = {"codec": self.codec.to_json(), "states": list(self.states), "only": self.only}
+        return {**document, "weights": list(self.weights)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Coded:
         """Read what `to_json` wrote."""
-        return cls(codec=codec_from_json(document["codec"]), states=tuple(document["states"]), only=document["only"])
+        states, weights = tuple(document["states"]), tuple(document["weights"])
+        return cls(codec=codec_from_json(document["codec"]), states=states, only=document["only"], weights=weights)
 
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What a model is to learn: labels, and shares of a range."""
+    """What a model is to learn: labels, and ranks from 0 to 1."""
 
     labels: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     numbers: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
@@ -99,7 +103,11 @@ def encode(codec: Codec, values: pa.ChunkedArray) -> tuple[Coded, Codes]:
     atoms = np.flatnonzero(codec.low == codec.high) + 1
     spikes = present[(counts >= _SPIKE * len(codes)) & np.isin(present, atoms)]
     apart = present[(present == 0) | (present > max(len(codec.low), 1))]
-    return Coded(codec=codec, states=tuple(int(code) for code in (*apart, *spikes))), codes
+    states = tuple(int(code) for code in (*apart, *spikes))
+    plain = np.bincount(codes, minlength=codec.size)[1 : len(codec.low) + 1].astype(np.float64)
+    plain[[code - 1 for code in states if 0 < code <= len(codec.low)]] = 0.0
+    weights = tuple((plain / plain.sum()).tolist()) if plain.sum() else ()
+    return Coded(codec=codec, states=states, weights=weights), codes
 
 
 def show(place: int, coded: Coded, codes: Codes, values: pa.ChunkedArray, seen: Seen, key: np.random.Generator) -> None:
@@ -119,15 +127,13 @@ def show(place: int, coded: Coded, codes: Codes, values: pa.ChunkedArray, seen: 
     if coded.states:
         seen.labels[label(place)] = _labels(state)
     plain = state == _OTHER
-    if not len(codec.low) or not plain.any():
+    if not coded.weights or not plain.any():
         return
-    low, span = _range(codec)
     units, _ = to_floats_or_integers(values, codec.scale, continuous=codec.continuous)
-    inside = np.clip(units[plain].astype(np.float64), codec.low.min(), codec.high.max())
-    shares = np.empty(len(codes))
-    shares[plain] = (inside - low) / span
-    shares[~plain] = key.choice(shares[plain], int((~plain).sum()))  # what stands there is not looked at
-    seen.numbers[number(place)] = shares
+    ranks = np.empty(len(codes))
+    ranks[plain] = _ranks(coded, codec, codes[plain] - 1, units[plain].astype(np.float64), key)
+    ranks[~plain] = key.random(int((~plain).sum()))  # what stands there is not looked at
+    seen.numbers[number(place)] = ranks
 
 
 def unseen(
@@ -144,7 +150,7 @@ def unseen(
     codes = np.asarray((1, *coded.states), np.int32)[state]
     if number(place) not in made:
         return codec.decode(codes, key, arrow_type)
-    units = _units(codec, made[number(place)].to_numpy(np.float64, na_value=np.nan))
+    units = _units(coded, codec, made[number(place)].to_numpy(np.float64, na_value=np.nan))
     atoms = (state != _OTHER) & (codes > 0) & (codes <= len(codec.low))
     units[atoms] = codec.low[codes[atoms] - 1]
     return codec.from_units(units, np.where(atoms | (state == _OTHER), 1, codes), arrow_type)
@@ -189,19 +195,39 @@ def _codes(labels: pd.Series[Any], size: int) -> Codes:
     return codes
 
 
-def _range(codec: NumberCodec) -> tuple[float, float]:
-    low, high = float(codec.low.min()), float(codec.high.max())
-    return low, (high - low) or 1.0
+def _ladder(coded: Coded, codec: NumberCodec) -> tuple[Codes, npt.NDArray[np.float64]]:
+    """The ranges that have a weight, from low to high, and up to which rank each goes."""
+    weights = np.asarray(coded.weights)
+    middle = codec.low / 2 + codec.high / 2
+    order = np.argsort(middle, kind="stable")
+    order = order[weights[order] > 0]
+    return order.astype(np.int32), np.cumsum(weights[order])
 
 
-def _units(codec: NumberCodec, shares: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Units from shares of the range: on the codec's grid, and inside what k subjects share."""
-    low, span = _range(codec)
-    place = np.nan_to_num(np.clip(shares, 0.0, 1.0), nan=0.5) * span
+def _ranks(
+    coded: Coded, codec: NumberCodec, ranges: Codes, units: npt.NDArray[np.float64], key: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """The rank of every number, in a range that is as wide as it has rows; anywhere there, where that is one value."""
+    order, ends = _ladder(coded, codec)
+    steps = np.zeros(len(codec.low), np.int64)
+    steps[order] = np.arange(len(order))
+    step, width = steps[ranges], np.asarray(coded.weights)[ranges]
+    low, high = codec.low[ranges].astype(np.float64), codec.high[ranges].astype(np.float64)
+    span = high - low
+    inside = np.where(span > 0, np.clip(units - low, 0, span) / np.where(span > 0, span, 1.0), key.random(len(ranges)))
+    return np.asarray(ends[step] - width + inside * width)
+
+
+def _units(coded: Coded, codec: NumberCodec, ranks: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Units from ranks: on the codec's grid, and inside what k subjects share."""
+    order, ends = _ladder(coded, codec)
+    rank = np.nan_to_num(np.clip(ranks, 0.0, 1.0), nan=0.5)
+    step = np.minimum(np.searchsorted(ends, rank), len(order) - 1)
+    found = order[step]
+    width = np.asarray(coded.weights)[found]
+    inside = np.clip((rank - (ends[step] - width)) / width, 0.0, 1.0)
+    place = inside * (codec.high[found].astype(np.float64) - codec.low[found].astype(np.float64))
     if codec.continuous:
-        units: npt.NDArray[Any] = low + place
-    else:
-        first = int(codec.low.min())
-        units = first + np.rint(place / codec.step).astype(np.int64) * codec.step
-    found = codec.nearest(units)
+        return np.asarray(np.clip(codec.low[found] + place, codec.low[found], codec.high[found]))
+    units = codec.low[found] + np.rint(place / codec.step).astype(np.int64) * codec.step
     return np.asarray(np.clip(units, codec.low[found], codec.high[found]))

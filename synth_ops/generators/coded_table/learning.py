@@ -27,7 +27,7 @@ class Lesson:
     """One table, as a model of it is to learn it.
 
     Attributes:
-        seen: Its labels and shares of a range.
+        seen: Its labels and ranks.
         frame: The same, as pandas has it: as many rows as the table, as many columns as vary and may be learned.
         tell: Tells what is being done, and which share of all, from 0 to 1, is done.
     """

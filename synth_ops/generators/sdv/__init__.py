@@ -24,7 +24,7 @@ if find_spec("sdv") is None:
 class SingleTable:
     """What SDV's models of one table have in common."""
 
-    version = "2"
+    version = "3"
     single_table: ClassVar[bool] = True
     own_process: ClassVar[bool] = True
     licence: ClassVar[str] = "SDV: Business Source License 1.1, which forbids to offer it to others as a service"
@@ -195,7 +195,7 @@ class PAR:
         RecipeError: One of them can't be.
     """
 
-    version = "1"
+    version = "2"
     single_table: ClassVar[bool] = True
     sequences: ClassVar[bool] = True
     own_process: ClassVar[bool] = True
@@ -233,7 +233,7 @@ class PAR:
 class HMA:
     """SDV's hierarchical model: at most five tables, in chains of two, in memory; minutes for thousands of rows."""
 
-    version = "1"
+    version = "2"
     own_process: ClassVar[bool] = True
     licence: ClassVar[str] = SingleTable.licence
 
