@@ -315,6 +315,12 @@ def test_large_families_of_reference_data_keep_their_share(tmp_path):
         assert max(map(family.count, family)) > 0.8 * len(family)
 
 
+def test_reference_data_that_nobody_refers_to_stay_so(tmp_path):
+    """Goods of sixty lines of three hundred: the other lines have none in the copy, either."""
+    families = colours_by_line(copy_of(tmp_path, goods_in_lines([20] * 60 + [0] * 240)))
+    assert len(families) == pytest.approx(60, abs=6)
+
+
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 5)), max_size=40))
 def test_an_order_holds_every_row_once_and_goes_up_under_each_parent(rows):
     owners, keys = (np.array(each, np.int64) for each in zip(*rows, strict=True)) if rows else (np.zeros(0, int),) * 2

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _FEWEST_FAMILIES = 10 * K_SUBJECTS
+_FEWEST_USED = 0.5
+"""The share of rows that others refer to: where most have none, the few that do have groups of their own."""
 _MOST_BEYOND = 0.05
 """The share of rows by which families are larger than the k-th largest one: what no number of children tells of."""
 
@@ -40,15 +42,16 @@ def find_families(
             for key in table.foreign_keys
             if key.parent != table.name
             and _FEWEST_FAMILIES <= rows[key.parent] < rows[table.name]
-            and (rows[table.name] < K_SUBJECTS * rows[key.parent] or set(key.columns) < set(table.primary_key))
-            and _are_even(connection, table, key)
+            and _has_families(connection, table, key, rows)
         )
         for table in metadata.tables
     }
 
 
-def _are_even(connection: duckdb.DuckDBPyConnection, table: Table, key: ForeignKey) -> bool:
-    """Whether many rows have children, and none many more than k others."""
+def _has_families(
+    connection: duckdb.DuckDBPyConnection, table: Table, key: ForeignKey, rows: Mapping[str, int]
+) -> bool:
+    """Whether most rows have children, a few each or as parts of a key, and none many more than k others."""
     names = columns_sql(key.columns)
     known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in key.columns)
     sizes = f"SELECT count(*) AS n FROM {quote(SOURCE)}.{quote(table.name)} WHERE {known} GROUP BY {names}"
@@ -56,4 +59,6 @@ def _are_even(connection: duckdb.DuckDBPyConnection, table: Table, key: ForeignK
         f"SELECT count(*), sum(greatest(n - usual, 0)) / sum(n) FROM ({sizes}), "
         f"(SELECT min(n) AS usual FROM (SELECT n FROM ({sizes}) ORDER BY n DESC LIMIT {K_SUBJECTS}))"
     ).fetchall()
-    return bool(families >= _FEWEST_FAMILIES and beyond <= _MOST_BEYOND)
+    few = rows[table.name] < K_SUBJECTS * families or set(key.columns) < set(table.primary_key)
+    enough = families >= _FEWEST_FAMILIES and families >= _FEWEST_USED * rows[key.parent]
+    return bool(few and enough and beyond <= _MOST_BEYOND)
