@@ -44,8 +44,8 @@ class TestCopulaGAN(Network):
 
 
 class TestTVAE(Network):
-    made, epochs = TVAE, 100
-    persons, closeness = staticmethod(CROWD), 0.15  # an autoencoder of few rows makes one value of many
+    made, persons = TVAE, staticmethod(CROWD)
+    closeness = 0.3  # it decides for the likeliest value, so that what depends on nothing comes in rough shares
 
 
 class TestHMA(GeneratorContract):
