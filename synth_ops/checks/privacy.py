@@ -8,15 +8,9 @@ from functools import partial
 
 from synth_ops.artifacts import Evidence, Severity
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
+from synth_ops.checks.identical_rows import IDENTICAL_ROWS, IDENTITY_LIMITS, identical_rows
 from synth_ops.checks.leaks import LEAK_LIMITS, column_leaks, guarded_columns, person_leaks
-from synth_ops.checks.rarity import (
-    IDENTICAL_ROWS,
-    RARITY_LIMITS,
-    extremes,
-    identical_rows,
-    kept_columns,
-    rare_categories,
-)
+from synth_ops.checks.rarity import RARITY_LIMITS, extremes, kept_columns, rare_categories
 from synth_ops.checks.views import Views, failed, is_text, measured, open_views
 from synth_ops.metadata import Table
 from synth_ops.ports import CheckContext, Threshold
@@ -28,8 +22,8 @@ class PrivacyCheck:
     """Compares the copy with the source, and the audit's copy with both halves of it; only numbers leave it."""
 
     name = "privacy"
-    version = "4"
-    thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS, **HOLDOUT_LIMITS}
+    version = "5"
+    thresholds: Mapping[str, Threshold] = {**LEAK_LIMITS, **RARITY_LIMITS, **IDENTITY_LIMITS, **HOLDOUT_LIMITS}
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Measure every table that the copy holds."""

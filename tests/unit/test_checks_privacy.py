@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 
@@ -106,6 +107,38 @@ def test_a_category_of_few_people_is_found_unless_a_check_lists_it(tmp_path):
     metadata = Metadata(tables=tuple(listed if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
     snapshot = dataclasses.replace(context.snapshot, metadata=metadata)
     assert failures(with_source_row(dataclasses.replace(context, snapshot=snapshot))) == {}
+
+
+@pytest.mark.parametrize(("years", "found"), [(10, 0), (40, 1)], ids=["all there are", "few of many"])
+def test_rows_that_are_all_there_can_be_are_no_copies(tmp_path, years, found):
+    """An award of each decade, given in two leagues every year: any row of such a table equals a real one."""
+    draw = random.Random(0)
+    columns = {"award": Kind.CATEGORICAL, "year": Kind.NUMERICAL, "league": Kind.CATEGORICAL}
+    awards = Table(
+        name="awards",
+        path=("awards",),
+        columns=tuple(
+            Column(name=name, type="INTEGER" if name == "year" else "VARCHAR", nullable=False, kind=kind)
+            for name, kind in columns.items()
+        ),
+        rows=200,
+    )
+    source = [
+        (f"award {award}", years * award + year, f"league {league}")
+        for award in range(10)
+        for year, league in draw.sample([(year, league) for year in range(years) for league in range(2)], 20)
+    ]
+    metadata = Metadata(tables=(awards,))
+    context = check_context(tmp_path)
+    real = write_table(tmp_path / "awards", awards, source)
+    copied = write_table(tmp_path / "again", awards, draw.choices(source, k=200))
+    context = dataclasses.replace(
+        context,
+        snapshot=dataclasses.replace(context.snapshot, metadata=metadata, tables={"awards": real}),
+        copy=dataclasses.replace(context.copy, metadata=metadata, tables={"awards": copied}),
+    )
+    names = {check for check, _ in failures(context)}
+    assert ("identical_rows" in names) == bool(found)
 
 
 def test_a_persons_many_rows_count_once(tmp_path):
