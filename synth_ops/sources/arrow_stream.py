@@ -31,15 +31,18 @@ def stream(
     return pa.RecordBatchReader.from_batches(schema, _guarded(_joined(batches), failure))
 
 
-def read_ahead(parts: Sequence[_Part], *, threads: int = 1, depth: int = 2) -> Iterator[pa.RecordBatch]:
+def read_ahead(
+    parts: Sequence[_Part], *, threads: int = 1, depth: int = 2, join: Callable[[], bool] | None = None
+) -> Iterator[pa.RecordBatch]:
     """The batches of all parts, in order, read by threads while those before are worked on.
 
     Args:
         parts: Each is read by one thread, from its first batch to its last.
         threads: How many there are. They end with the iterator, wherever this is left.
         depth: How many batches of a part may wait, of as many parts as there are threads.
+        join: What each thread but the first does before it takes a part; one that gets False reads none.
     """
-    reading = _Reading(parts, threads, depth)
+    reading = _Reading(parts, threads, depth, join or _at_once)
     try:
         yield from reading.batches()
     finally:
@@ -49,14 +52,15 @@ def read_ahead(parts: Sequence[_Part], *, threads: int = 1, depth: int = 2) -> I
 class _Reading:
     """Threads that take parts in turns, and a queue of batches for each part that one of them has taken."""
 
-    def __init__(self, parts: Sequence[_Part], threads: int, depth: int) -> None:
+    def __init__(self, parts: Sequence[_Part], threads: int, depth: int, join: Callable[[], bool]) -> None:
         self._parts = iter(parts)
         self._depth = depth
         self._taken: queue.Queue[queue.Queue[_Item] | None] = queue.Queue(threads)
         self._turn = threading.Lock()
         self._left = threading.Event()
         self._threads = [
-            threading.Thread(target=self._read, name="synth_ops read ahead", daemon=True) for _ in range(threads)
+            threading.Thread(target=self._read, args=(each,), name="synth_ops read ahead", daemon=True)
+            for each in (_at_once, *[join] * (threads - 1))
         ]
         for thread in self._threads:
             thread.start()
@@ -76,8 +80,9 @@ class _Reading:
             while thread.is_alive():
                 thread.join(0.05)
 
-    def _read(self) -> None:
-        while (taken := self._take()) is not None:
+    def _read(self, join: Callable[[], bool]) -> None:
+        while join() and (taken := self._take()) is not None:
+            join = _at_once
             part, waiting = taken
             end: BaseException | None = None
             try:
@@ -105,6 +110,11 @@ class _Reading:
                 continue
             return True
         return False
+
+
+def _at_once() -> bool:
+    """Nothing is to be done before."""
+    return True
 
 
 def _guarded(

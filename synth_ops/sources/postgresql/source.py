@@ -196,9 +196,17 @@ class PostgreSQLSession:
         selected = ", ".join(select_sql(column) for column in table.columns)
         query = f"SELECT {selected} FROM {self._relation(table.path)}"
         conditions = [where_sql(where)] if where else self._ranges(table)
-        readers = self._readers(min(len(conditions), _MOST_READERS))
+        readers = [self._idle.pop() if self._idle else self._open()]
+
+        def join() -> bool:
+            """One more connection, where the server gives one: the first will do."""
+            with contextlib.suppress(adbc.Error):
+                readers.append(self._idle.pop() if self._idle else self._open())
+                return True
+            return False
+
         parts = [self._part(f"{query}{condition}", readers, table, schema) for condition in conditions]
-        yield from read_ahead(parts, threads=len(readers), depth=1)
+        yield from read_ahead(parts, threads=min(len(parts), _MOST_READERS), depth=1, join=join)
         self._idle += readers
 
     def _part(
@@ -225,14 +233,6 @@ class PostgreSQLSession:
             return [""]
         between = [f" WHERE ctid >= {start} AND ctid < {end}" for start, end in itertools.pairwise(cuts)]
         return [f" WHERE ctid < {cuts[0]}", *between, f" WHERE ctid >= {cuts[-1]}"]
-
-    def _readers(self, count: int) -> list[adbc.Connection]:
-        """So many connections, or fewer, where the server gives no more: the first one will do."""
-        readers = [self._idle.pop() if self._idle else self._open()]
-        with contextlib.suppress(adbc.Error):
-            while len(readers) < count:
-                readers.append(self._idle.pop() if self._idle else self._open())
-        return readers
 
     def _open(self) -> adbc.Connection:
         """A connection that sees what this session sees."""
