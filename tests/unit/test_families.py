@@ -12,12 +12,12 @@ from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Table
 KEY = ForeignKey(columns=("line",), parent="lines", parent_columns=("line",))
 
 
-def families(sizes, *, in_key=False):
+def families(sizes, *, in_key=False, others=()):
     """The columns that say under whom goods lie, of lines with so many goods each."""
     columns = tuple(Column(name=name, type="INTEGER", kind=Kind.ID) for name in ("line", "goods"))
     lines = Table(name="lines", path=("lines",), columns=columns[:1], primary_key=("line",))
     primary_key = ("line", "goods") if in_key else ("goods",)
-    goods = Table(name="goods", path=("goods",), columns=columns, primary_key=primary_key, foreign_keys=(KEY,))
+    goods = Table(name="goods", path=("goods",), columns=columns, primary_key=primary_key, foreign_keys=(KEY, *others))
     with duckdb.connect() as connection:
         connection.execute(f"CREATE SCHEMA {SOURCE}")
         connection.execute(f"CREATE TABLE {SOURCE}.goods (line INTEGER, goods INTEGER)")
@@ -45,3 +45,8 @@ def families(sizes, *, in_key=False):
 )
 def test_families_are_many_small_and_even(sizes, in_key, found):
     assert families(sizes, in_key=in_key) == (frozenset({("line",)}) if found else frozenset())
+
+
+def test_references_that_share_a_column_are_picked_together():
+    shared = ForeignKey(columns=("line", "goods"), parent="shelves", parent_columns=("line", "goods"))
+    assert families([3] * 100, others=(shared,)) == frozenset()

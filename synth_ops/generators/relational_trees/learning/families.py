@@ -30,7 +30,7 @@ def find_families(
     """The columns of such foreign keys, by table.
 
     Looked at are references to fewer rows than refer to them: a few each, or as a part of the table's key, as what is
-    translated is of its translations.
+    translated is of its translations. References that share a column are picked together, not one under the other.
 
     Args:
         connection: With the snapshot's tables.
@@ -41,6 +41,7 @@ def find_families(
             key.columns
             for key in table.foreign_keys
             if key.parent != table.name
+            and not any(set(key.columns) & set(other.columns) for other in table.foreign_keys if other != key)
             and _FEWEST_FAMILIES <= rows[key.parent] < rows[table.name]
             and _has_families(connection, table, key, rows)
         )
