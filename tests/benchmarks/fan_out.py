@@ -68,7 +68,7 @@ for name, fan_out in (("alone", 0), ("mapped", {tasks})):
 def main() -> int:
     """Measure, print, and say whether the bar is met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=20.0)
+    parser.add_argument("--scale", type=float, default=300.0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -111,7 +111,9 @@ def _sampled(folder: Path, recipe: Path) -> dict[str, float]:
     (home / "dags").mkdir(parents=True)
     text = DAGS.format(tasks=TASKS, recipe=str(recipe), folder=str(folder))
     (home / "dags" / "measured.py").write_text(text, encoding="utf-8")
+    scripts = Path(sys.executable).parent
     environment = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",  # where Airflow looks for itself
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -123,7 +125,7 @@ def _sampled(folder: Path, recipe: Path) -> dict[str, float]:
         "SYNTH_OPS_WORKERS": "1",
     }
     api = web.Api(f"http://localhost:{port}")
-    command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    command = [str(scripts / "airflow"), "standalone"]
     with web.server(command, folder / "airflow.log", environment):
         api.wait(lambda: api("/api/v2/monitor/health")["scheduler"]["status"] == "healthy")
         api.token = api("/auth/token")["access_token"]
