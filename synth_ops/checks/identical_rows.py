@@ -128,7 +128,7 @@ def _by_chance(views: Views, rows: str, key: str, columns: Sequence[Column]) -> 
 def _share_of_tenth(column: Column, count: str, tenth: str) -> str:
     """How often a number of a tenth is drawn that so many rows have; never where few do and there is no next one."""
     name, among = sql.quote(column.name), f"OVER (PARTITION BY {tenth})"
-    whole = "INT" in column.type or column.type == "DATE"
+    whole = sql.is_integer(column.type) or column.type == "DATE"
     rare = f"1 / coalesce(max({name}) {among} - min({name}) {among} + 1, 1)" if whole else "0"
     return f"CASE WHEN {count} >= {K_SUBJECTS} THEN {count} / count(*) {among} ELSE {rare} END"
 
@@ -140,7 +140,7 @@ def _informative(views: Views, table: Table) -> list[Column]:
         return []
     varied = ", ".join(
         f"min({name}) IS DISTINCT FROM max({name})"
-        + (f" AND count(DISTINCT {name}) < {_RUNNING_SHARE} * count({name})" if "INT" in column.type else "")
+        + (f" AND count(DISTINCT {name}) < {_RUNNING_SHARE} * count({name})" if sql.is_integer(column.type) else "")
         for column, name in ((column, sql.quote(column.name)) for column in columns)
     )
     answers = views.row(f"SELECT {varied} FROM {view_sql(SOURCE, table.name)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synth_ops.metadata import Relation, Rule, Table
-from synth_ops.sql import columns_sql, quote
+from synth_ops.sql import columns_sql, is_integer, quote
 
 VALUE = "__synth_ops_value"
 _KEY = "__synth_ops_key"
@@ -48,8 +48,11 @@ def at_bound_sql(table: Table, rule: Rule, *, schema: str, own: str) -> str:
     """
     column, value = f"t.{quote(rule.column)}", f"t.{quote(VALUE)}"
     kind = table.column(rule.column).type
-    least = f"{column} < {value} + 1" if "INT" in kind else f"{column} - INTERVAL 1 DAY < {value}"
-    above = f"{column} >= {value} AND {least}" if "INT" in kind or kind == "DATE" else f"{column} = {value}"
+    above = f"{column} = {value}"
+    if is_integer(kind):
+        above = f"{column} >= {value} AND {column} < {value} + 1"
+    elif kind == "DATE":
+        above = f"{column} >= {value} AND {column} - INTERVAL 1 DAY < {value}"
     return f"SELECT t.* EXCLUDE ({quote(VALUE)}) FROM {_sides(table, rule, schema, own)} WHERE {above}"
 
 

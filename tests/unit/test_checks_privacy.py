@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import random
 
+import duckdb
 import pytest
 
 from synth_ops.artifacts import Severity
 from synth_ops.checks.engine import judge
+from synth_ops.checks.identical_rows import _share_of_tenth
 from synth_ops.checks.leaks import _format_space
 from synth_ops.checks.privacy import PrivacyCheck
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
+from synth_ops.sql import K_SUBJECTS
 from synth_ops.testing.check_contexts import check_context
 from synth_ops.testing.warehouses import (
     CANARIES,
@@ -241,3 +244,10 @@ def test_the_space_of_a_format():
     assert _format_space(["a-10", "a-27"]) == 100
     assert _format_space([]) == 1
     assert _format_space(["x", "x"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["INTERVAL", "INTEGER", "UBIGINT", "DATE", "DOUBLE", "TIMESTAMP"])
+def test_how_often_a_number_comes_back_by_chance_is_worked_out_for_every_type(kind):
+    share = _share_of_tenth(Column(name="x", type=kind), "n", "b")
+    rows = f"(SELECT NULL::{kind} AS x, n, 1 AS b FROM range({K_SUBJECTS - 1}, {K_SUBJECTS + 1}) counts(n))"
+    assert len(duckdb.sql(f"SELECT {share} FROM {rows}").fetchall()) == 2
