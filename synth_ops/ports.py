@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +15,7 @@ from synth_ops.recipe import Mismatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from great_expectations import ExpectationSuite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +282,13 @@ class Check(Protocol):
 
     def evaluate(self, context: CheckContext) -> Sequence[Evidence]:
         """Measure. Evidence holds names and numbers, never cell values."""
+
+
+class SuiteBuilder(Protocol):
+    """A function that builds Great Expectations suites in Python; it is called when a gate is put together."""
+
+    def __call__(self) -> Iterable[ExpectationSuite]:
+        """Suites, each about the table that it is named after, or that its `meta["synth_ops"]["table"]` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

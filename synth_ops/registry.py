@@ -17,6 +17,7 @@ class PluginKind(StrEnum):
     SOURCE = "synth_ops.sources"
     GENERATOR = "synth_ops.generators"
     CHECK = "synth_ops.checks"
+    SUITE = "synth_ops.suites"
     TARGET = "synth_ops.targets"
 
 
@@ -29,6 +30,12 @@ def chosen(kind: PluginKind, named: Sequence[str]) -> list[str]:
     """The names of all installed plug-ins of a kind; of those that need an extra, the ones that are named."""
     extra = {entry.name for entry in entry_points(group=kind.value) if entry.extras}
     return sorted({*names(kind)} - extra | {*named})
+
+
+def release(kind: PluginKind, name: str) -> str:
+    """The package that brings a plug-in, and its version; empty where none is installed."""
+    dists = [entry.dist for entry in entry_points(group=kind.value) if entry.name == name]
+    return f"{dists[0].name} {dists[0].version}" if dists and dists[0] else ""
 
 
 def load(kind: PluginKind, name: str) -> Any:

@@ -240,6 +240,7 @@ def assemble_gate(recipe: Recipe, store: Store) -> Any:
     from synth_ops.checks.engine import judge
     from synth_ops.checks.integrity import load_suites
     from synth_ops.checks.measure_suite import split_off_limits
+    from synth_ops.checks.python_suites import build_suites
     from synth_ops.checks.queries import load_queries
     from synth_ops.report import write_nightly_report
     from synth_ops.steps.gate import Gate
@@ -248,7 +249,8 @@ def assemble_gate(recipe: Recipe, store: Store) -> Any:
     # those that look at the copy in the target come last: while it is open, nobody else can publish there
     asked = sorted(chosen(PluginKind.CHECK, recipe.gate.also), key=lambda name: (name in _LOOK_AT_THE_TARGET, name))
     checks = {name: load(PluginKind.CHECK, name)() for name in asked}
-    suites, edited = split_off_limits(load_suites([recipe.folder / path for path in recipe.gate.suites]))
+    files = load_suites([recipe.folder / path for path in recipe.gate.suites])
+    suites, edited = split_off_limits({**files, **build_suites(recipe.gate.python_suites)})
     target, source = open_target(recipe), open_source(recipe)
     shown = target if recipe.gate.stage and isinstance(target, ShowingTarget) else None
     return Gate(

@@ -145,15 +145,16 @@ def sqlite_database(real_data, datasets, tmp_path_factory) -> Callable[[str], Pa
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch) -> Callable[[str, str, str], None]:
-    """Install another package with one generator of the same name, in this process and those that it starts."""
+def install(tmp_path, monkeypatch) -> Callable[..., None]:
+    """Install another package with one plug-in of the same name, in this process and those that it starts."""
 
-    def write(name: str, generator: str, code: str) -> None:
+    def write(name: str, plugin: str, code: str, *, kind: str = "generators", version: str = "1.0") -> None:
         package = tmp_path / "site-packages"
-        information = package / f"{name}-1.0.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-        entry = f"[synth_ops.generators]\n{name} = {name}:{generator}\n"
+        information = package / f"{name}.dist-info"
+        information.mkdir(parents=True, exist_ok=True)
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (information / "METADATA").write_text(about, encoding="utf-8")
+        entry = f"[synth_ops.{kind}]\n{name} = {name}:{plugin}\n"
         (information / "entry_points.txt").write_text(entry, encoding="utf-8")
         (package / f"{name}.py").write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(package)

@@ -200,6 +200,15 @@ def refuse_malformed(expectations: Sequence[Mapping[str, Any]], *, where: str) -
         raise RecipeError(f"suite {where}: {'; '.join(problems)}", "see the expectation's own documentation")
 
 
+def suite_document(suite: object) -> dict[str, Any] | None:
+    """A suite that was built in Python, as its JSON says it; None for anything else."""
+    with _quiet():
+        import great_expectations as gx
+
+        document: dict[str, Any] | None = suite.to_json_dict() if isinstance(suite, gx.ExpectationSuite) else None
+        return document
+
+
 def subject_of(table: str, kwargs: Mapping[str, Any]) -> str:
     """What an expectation is about, in names.
 

@@ -104,8 +104,41 @@ def load_suites(paths: Sequence[Path]) -> dict[str, Suite]:
     suites: dict[str, Suite] = {}
     for file in (file for path in paths for file in _files(path)):
         name = file.name if file.name not in suites else str(file)
-        suites[name] = _suite(_document(file), file, name)
+        suites[name] = checked_suite(_document(file), where=str(file), name=name, about=unquote(file.stem))
     return suites
+
+
+def checked_suite(document: object, *, where: str, name: str, about: str) -> Suite:
+    """A suite with everything that the rest relies on in its place.
+
+    Args:
+        document: As in a suite's JSON.
+        where: Its file or its plug-in, for messages.
+        name: What the suite is known by.
+        about: The table that it is about where `meta.synth_ops.table` does not say.
+
+    Raises:
+        RecipeError: It is no suite; the expectation is named.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("expectations"), list):
+        raise RecipeError(f"suite {where} has no list of `expectations`", "see `synth-ops suite` for examples")
+    problems = [
+        f"expectation {number}: {problem}"
+        for number, each in enumerate(document["expectations"], start=1)
+        for problem in _malformed(each)
+    ]
+    if problems:
+        raise RecipeError(f"suite {where}: {'; '.join(problems)}", "see `synth-ops suite` for examples")
+    expectations = [{"kwargs": {}, **each} for each in document["expectations"]]
+    refuse_malformed([each for each in expectations if not knows(each)], where=name)
+    meta = document.get("meta") or {}
+    ours = meta.get("synth_ops") if isinstance(meta, dict) else None
+    ours = dict(ours) if isinstance(ours, dict) else {}
+    return {
+        "name": str(document.get("name") or about),
+        "expectations": expectations,
+        "meta": {"synth_ops": {"table": about, **ours}},
+    }
 
 
 def refuse_misplaced(suites: Mapping[str, Suite], metadata: Metadata) -> None:
@@ -116,7 +149,7 @@ def refuse_misplaced(suites: Mapping[str, Suite], metadata: Metadata) -> None:
     """
     problems = [f"suite {name}: {problem}" for name, suite in suites.items() for problem in _misplaced(suite, metadata)]
     if problems:
-        raise RecipeError("; ".join(problems), "correct the suite, or `gate.suites` in the recipe")
+        raise RecipeError("; ".join(problems), "correct the suite, or leave it out of the recipe's `gate`")
 
 
 def table_of(suite: Suite) -> str:
@@ -212,29 +245,6 @@ def _document(file: Path) -> object:
     except (ValueError, yaml.YAMLError):
         raise RecipeError(f"suite {file} is neither JSON nor YAML as its suffix says") from None
     return document
-
-
-def _suite(document: object, file: Path, name: str) -> Suite:
-    """A suite with everything that the rest relies on in its place."""
-    if not isinstance(document, dict) or not isinstance(document.get("expectations"), list):
-        raise RecipeError(f"suite {file} has no list of `expectations`", "see `synth-ops suite` for examples")
-    problems = [
-        f"expectation {number}: {problem}"
-        for number, each in enumerate(document["expectations"], start=1)
-        for problem in _malformed(each)
-    ]
-    if problems:
-        raise RecipeError(f"suite {file}: {'; '.join(problems)}", "see `synth-ops suite` for examples")
-    expectations = [{"kwargs": {}, **each} for each in document["expectations"]]
-    refuse_malformed([each for each in expectations if not knows(each)], where=name)
-    meta = document.get("meta") or {}
-    ours = meta.get("synth_ops") if isinstance(meta, dict) else None
-    ours = dict(ours) if isinstance(ours, dict) else {}
-    return {
-        "name": str(document.get("name") or file.stem),
-        "expectations": expectations,
-        "meta": {"synth_ops": {"table": unquote(file.stem), **ours}},
-    }
 
 
 def _malformed(expectation: object) -> Iterator[str]:

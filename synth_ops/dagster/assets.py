@@ -203,7 +203,9 @@ class Drawing:
 
     def families(self) -> list[str]:
         """The names of the report's checks."""
-        return [*chosen(PluginKind.CHECK, self.recipe.gate.also), *(["suite"] if self.recipe.gate.suites else []), GATE]
+        gate = self.recipe.gate
+        own = ["suite"] if gate.suites or gate.python_suites else []
+        return [*chosen(PluginKind.CHECK, gate.also), *own, GATE]
 
 
 def _part_before(part: Part) -> Part | None:

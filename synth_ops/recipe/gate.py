@@ -32,6 +32,9 @@ class GateRecipe(Section):
     suites: tuple[str, ...] = ()
     """Great Expectations suites (JSON or YAML files, or folders of them) to run beside the built-in checks; a suite
     exported by `synth-ops suite` replaces the built-in one of its table, or the limits of all measures."""
+    python_suites: tuple[str, ...] = ()
+    """Installed plug-ins (entry points `synth_ops.suites`, see `ports.SuiteBuilder`) that build Great Expectations
+    suites in Python, expectations of one's own class among them; they run like those of `suites`."""
     thresholds: Mapping[str, FiniteFloat] = Field(default_factory=dict)
     """Where single measures block (or warn, where they only do that), by the name that the report shows, such as
     `fidelity.column_distance`. Laxer ones than the policy's need a `reason`."""

@@ -29,6 +29,18 @@ INSERT INTO orders SELECT i, 1 + i % 1500, (ARRAY['new', 'paid', 'sent'])[1 + i 
 INSERT INTO hr.staff SELECT i, (ARRAY['low', 'high'])[1 + i % 2] FROM generate_series(1, 60) i;
 ANALYZE;
 """
+LEVELS = """
+import great_expectations as gx
+import great_expectations.expectations as gxe
+
+class ExpectColumnValuesToBeLevels(gxe.ExpectColumnValuesToBeInSet):
+    value_set: list = ["low", "high"]
+
+def build():
+    rules = [ExpectColumnValuesToBeLevels(column="level")]
+    yield gx.ExpectationSuite(name="hr.staff", expectations=rules)
+"""
+"""A suite in Python, with an expectation of its own class."""
 QUERY = "SELECT * FROM orders WHERE total BETWEEN 100 AND 101"
 OFF = {"policy": "off-for-privacy", "reason": "nobody's data"}
 
@@ -75,7 +87,7 @@ def homes(marked):
 
 @pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # Great Expectations' own import
 @pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
-def test_a_suite_made_by_great_expectations_runs_on_the_staged_table(source, marked, tmp_path):
+def test_a_suite_made_by_great_expectations_runs_on_the_staged_table(source, marked, tmp_path, install):
     import great_expectations.expectations as gxe
 
     folder = gx_suites(
@@ -104,12 +116,10 @@ def test_a_suite_made_by_great_expectations_runs_on_the_staged_table(source, mar
         ],
     }
     (as_yaml / "hr.staff.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    install("staff_levels", "build", LEVELS, kind="suites")
     (tmp_path / "queries.sql").write_text(QUERY, encoding="utf-8")
-    document = {
-        "source": source,
-        "target": marked.url,
-        "gate": {**OFF, "suites": [str(folder), str(as_yaml)], "queries": ["queries.sql"]},
-    }
+    suites = {"suites": [str(folder), str(as_yaml)], "python_suites": ["staff_levels"]}
+    document = {"source": source, "target": marked.url, "gate": {**OFF, **suites, "queries": ["queries.sql"]}}
     recipe, store = parse_recipe(document).at(tmp_path), Store(tmp_path / "store")
     report = gated(recipe, store)
     assert report.verdict == "passed", [o.evidence for o in report.failures]
@@ -122,7 +132,7 @@ def test_a_suite_made_by_great_expectations_runs_on_the_staged_table(source, mar
         ("hr.staff.level", 60),
     }
     details = [each.detail for each in suites]
-    assert details.count("on the staged table, by the target's server") == 5
+    assert details.count("on the staged table, by the target's server") == 6
     assert max(details) == "the target's server could not run it"
     (shapes,) = found(report, "fidelity.plan_shape").values()
     assert shapes.passed
