@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from synth_ops.processors import usable_processors
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 ID_LENGTH = 20
@@ -34,3 +38,10 @@ def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """The SHA-256 of many files' bytes, read by as many threads as there are processors."""
+    files = list(paths)
+    with ThreadPoolExecutor(usable_processors()) as threads:
+        return dict(zip(files, threads.map(file_digest, files), strict=True))

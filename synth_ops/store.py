@@ -31,7 +31,7 @@ from synth_ops.errors import (
     MissingExtraError,
     RecipeError,
 )
-from synth_ops.fingerprint import canonical_json, file_digest, fingerprint
+from synth_ops.fingerprint import canonical_json, file_digests, fingerprint
 from synth_ops.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -106,23 +106,32 @@ class Store:
             with self._errors(_NO_ROOM):
                 yield folder
 
-    def write(self, ref: ArtifactRef, body: Mapping[str, Any], folder: Path | None = None) -> None:
+    def write(
+        self,
+        ref: ArtifactRef,
+        body: Mapping[str, Any],
+        folder: Path | None = None,
+        digests: Mapping[Path, str] | None = None,
+    ) -> None:
         """Make an artifact visible, all at once. One that is there already stays as it is.
 
         Args:
             ref: Its kind and id.
             body: JSON-like facts about it; never source values.
             folder: Its files, prepared in a `scratch` folder, which is consumed.
+            digests: The SHA-256 of those files that are known already; they are not read again.
         """
         if self.exists(ref):
             return
         with self._errors(), contextlib.ExitStack() as stack:
             folder = folder or stack.enter_context(self.scratch())
             files = sorted(path for path in folder.rglob("*") if path.is_file())
+            known = {**(digests or {})}
+            known.update(file_digests(path for path in files if path not in known))
             manifest = {
                 "ref": ref.to_json(),
                 "body": body,
-                "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
+                "files": {path.relative_to(folder).as_posix(): known[path] for path in files},
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "version": __version__,
             }
@@ -309,11 +318,12 @@ class Store:
             name = file.relative_to(path).as_posix()
             if file.is_file() and name not in known and name != MANIFEST:
                 raise self._tampered(ref, f"file {name!r} is not one of its own")
-        for name, digest in files.items():
-            file = path / name
-            if not file.is_file():
+        for name in files:
+            if not (path / name).is_file():
                 raise self._tampered(ref, f"file {name!r} is missing")
-            if file_digest(file) != digest:
+        found = file_digests(path / name for name in files)
+        for name, digest in files.items():
+            if found[path / name] != digest:
                 raise self._tampered(ref, f"the bytes of {name!r} differ")
 
     def _write_local(self, place: Path, folder: Path, manifest: str) -> None:

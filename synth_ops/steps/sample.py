@@ -15,6 +15,9 @@ from synth_ops.steps.reference_tables import put_in
 from synth_ops.steps.shards import ShardJob, available_workers, draw_shards, gather_shards, shard_ref
 from synth_ops.store import Store
 
+_Drawn = tuple[Mapping[str, TableData], Mapping[Path, str]]
+"""The tables of a copy, and the digests of those of their files that are known."""
+
 
 def sample(
     model: ArtifactRef,
@@ -39,14 +42,14 @@ def sample(
         SampleError: The model can't be sampled.
     """
 
-    def draw(folder: Path) -> Mapping[str, TableData]:
+    def draw(folder: Path) -> _Drawn:
         fitted = read_model(store, model)
         metadata = read_snapshot(store, fitted.snapshot).metadata
         loaded = generator.load(fitted.path, metadata)
         count = loaded.shards(scale) if isinstance(loaded, ShardedGenerator) else 1
         processes = min(count, workers or available_workers())
         if processes == 1:
-            return loaded.sample(folder, seed=seed, scale=scale, progress=progress)
+            return loaded.sample(folder, seed=seed, scale=scale, progress=progress), {}
         settings = store.read(model).body["settings"]
         job = ShardJob(
             generator=fitted.generator,
@@ -57,7 +60,7 @@ def sample(
             seed=seed,
             scale=scale,
         )
-        return draw_shards(job, count, processes, progress)
+        return draw_shards(job, count, processes, progress), {}
 
     return _copy(model, draw, seed=seed, scale=scale, store=store)
 
@@ -73,7 +76,7 @@ def assemble(model: ArtifactRef, count: int, *, seed: int, scale: float, store: 
 
 
 def _copy(
-    model: ArtifactRef, draw: Callable[[Path], Mapping[str, TableData]], *, seed: int, scale: float, store: Store
+    model: ArtifactRef, draw: Callable[[Path], _Drawn], *, seed: int, scale: float, store: Store
 ) -> tuple[ArtifactRef, bool]:
     """The copy that `draw` writes the tables of, unless it is there already."""
     ref = ArtifactRef(kind=ArtifactKind.COPY, id=fingerprint("copy", __version__, model.id, seed, scale))
@@ -83,7 +86,7 @@ def _copy(
     snapshot = read_snapshot(store, fitted.snapshot)
     metadata = snapshot.metadata
     with store.scratch() as folder:
-        tables = draw(folder)
+        tables, digests = draw(folder)
         missing = [name for name in metadata.table_names if name not in tables]
         if missing:
             raise SampleError(f"generator {fitted.generator!r} made no table {', '.join(missing)}")
@@ -96,5 +99,5 @@ def _copy(
             "seed": seed,
             "scale": scale,
         }
-        store.write(ref, body, folder)
+        store.write(ref, body, folder, digests)
     return ref, False

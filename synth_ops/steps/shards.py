@@ -190,13 +190,18 @@ def shard_ref(model: ArtifactRef, shard: int, *, seed: int, scale: float) -> Art
     return ArtifactRef(kind=ArtifactKind.SHARD, id=fingerprint("shard", __version__, model.id, seed, scale, shard))
 
 
-def gather_shards(shards: Sequence[ArtifactRef], folder: Path, store: Store) -> dict[str, TableData]:
+def gather_shards(
+    shards: Sequence[ArtifactRef], folder: Path, store: Store
+) -> tuple[dict[str, TableData], dict[Path, str]]:
     """Put stored shards together as one copy below `folder`.
+
+    Returns:
+        The copy's tables, and the digests of their files, as they were checked.
 
     Raises:
         ArtifactError: One is missing or was changed.
     """
-    parts = []
+    parts, digests = [], {}
     for ref in shards:
         stored = store.read(ref)
         for data in tables_from_json(stored.path, stored.body["tables"]).values():
@@ -204,8 +209,9 @@ def gather_shards(shards: Sequence[ArtifactRef], folder: Path, store: Store) -> 
                 place = folder / file.relative_to(stored.path)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _link(file, place)
+                digests[place] = stored.digests[file.relative_to(stored.path).as_posix()]
         parts.append(tables_from_json(folder, stored.body["tables"]))
-    return join_parts(parts)
+    return join_parts(parts), digests
 
 
 def _link(file: Path, place: Path) -> None:

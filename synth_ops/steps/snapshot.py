@@ -11,7 +11,7 @@ from synth_ops import __version__
 from synth_ops.artifact_io import tables_to_json, write_table
 from synth_ops.artifacts import ArtifactKind, ArtifactRef, TableData
 from synth_ops.errors import MetadataError, RecipeError, SourceError
-from synth_ops.fingerprint import file_digest, fingerprint
+from synth_ops.fingerprint import file_digests, fingerprint
 from synth_ops.kinds import detect
 from synth_ops.metadata import Check, Column, ForeignKey, Metadata, Table, did_you_mean
 from synth_ops.ports import Progress, ProgressListener, Source, SourceSession
@@ -102,11 +102,12 @@ def take_snapshot(
             "tables": tables_to_json(folder, tables),
             "warnings": warnings,
         }
-        digests = [file_digest(file) for data in tables.values() for file in data.files]
-        ref = ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=fingerprint("snapshot", __version__, body, digests))
+        digests = file_digests(file for data in tables.values() for file in data.files)
+        content = fingerprint("snapshot", __version__, body, list(digests.values()))
+        ref = ArtifactRef(kind=ArtifactKind.SNAPSHOT, id=content)
         known_content = store.exists(ref)
         # the same rows are the same snapshot, wherever the source's log stands by now
-        store.write(ref, {**body, "position": position}, folder)
+        store.write(ref, {**body, "position": position}, folder, digests)
     if state and state == source.state():  # nobody wrote to it meanwhile
         store.remember(*key, state, ref=ref)
     return ref, known_content
