@@ -11,7 +11,8 @@ from typing import Any
 from synth_ops.errors import RecipeError
 from synth_ops.metadata import did_you_mean
 
-_SHARE = 0.9
+_AFTER, _AFTER_S, _MOST_AFTER = 0.1, 30.0, 0.25
+"""What of a budget is left for the time after training: a share, but so many seconds, but not more than a share."""
 _STEPS, _SMALLEST_BATCH, _LARGEST_BATCH = 20, 50, 500
 _DISTRIBUTIONS = ("beta", "gamma", "norm", "truncnorm", "uniform")
 
@@ -32,7 +33,10 @@ class Training:
 
     def deadline(self) -> float:
         """When training that is asked for now has to end, by the monotonic clock; what comes after takes time, too."""
-        return time.monotonic() + self.minutes * 60 * _SHARE if self.minutes else math.inf
+        if self.minutes is None:
+            return math.inf
+        seconds = self.minutes * 60
+        return time.monotonic() + seconds - max(seconds * _AFTER, min(_AFTER_S, seconds * _MOST_AFTER))
 
 
 def whole(name: str, key: str, value: Any, *, least: int = 1) -> int:
