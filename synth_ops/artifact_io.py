@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 MODEL_FOLDER = "model"
 _TABLES_FOLDER = "tables"
-_ROW_GROUP_ROWS = 131_072
+_ROW_GROUP_ROWS = 65_536
+_ROW_GROUP_BYTES = 16 * 2**20
 _LONGEST_NAME = 120
 
 
@@ -45,7 +46,10 @@ def table_folder(root: Path, table: str) -> Path:
 def write_table(
     root: Path, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table], *, part: int = 0
 ) -> TableData:
-    """Stream batches into one Parquet file below `root`: the one file of a table, or one of its parts."""
+    """Stream batches into one Parquet file below `root`: the one file of a table, or one of its parts.
+
+    However small they are, a row group has at least 65,536 rows or about 16 MB, and never twice as many rows.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -55,11 +59,26 @@ def write_table(
     file = folder / f"part-{part:05}.parquet"
     rows = 0
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts or False) as writer:
-        for batch in batches:
-            if batch.num_rows:
-                writer.write(batch, row_group_size=_ROW_GROUP_ROWS)
-                rows += batch.num_rows
+        for group in _row_groups(batches):
+            writer.write_table(group, row_group_size=2 * _ROW_GROUP_ROWS)
+            rows += group.num_rows
     return TableData(rows=rows, files=(file,))
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.Table]:
+    """Batches put one behind the other until there are enough of them; none is copied."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _ROW_GROUP_ROWS or size >= _ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, rows, size = [], 0, 0
+    if rows:
+        yield pa.concat_tables(waiting)
 
 
 def join_parts(parts: Sequence[Mapping[str, TableData]]) -> dict[str, TableData]:

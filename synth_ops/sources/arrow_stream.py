@@ -1,4 +1,4 @@
-"""Record batches of a bounded size, whose failures are ours and not the driver's."""
+"""Record batches that are read ahead, and whose failures are ours and not the driver's."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import pyarrow as pa
 
 from synth_ops.errors import SynthOpsError
 
-MAX_ROWS = 65_536
-MAX_BYTES = 16 * 2**20
-
 _Part: TypeAlias = Generator[pa.RecordBatch, None, None]
 _Item: TypeAlias = pa.RecordBatch | BaseException | None
 """A batch, why there is none, or the end of a part."""
@@ -23,12 +20,12 @@ _Item: TypeAlias = pa.RecordBatch | BaseException | None
 def stream(
     schema: pa.Schema, batches: Iterable[pa.RecordBatch], failure: Callable[[Exception], SynthOpsError]
 ) -> pa.RecordBatchReader:
-    """A reader over small batches joined into larger ones: up to `MAX_ROWS` rows or about `MAX_BYTES` bytes each.
+    """A reader over batches as they come; who needs larger ones puts them together.
 
     Args:
         failure: Makes the error to raise from a driver's, whose text may hold values and is dropped.
     """
-    return pa.RecordBatchReader.from_batches(schema, _guarded(_joined(batches), failure))
+    return pa.RecordBatchReader.from_batches(schema, _guarded(batches, failure))
 
 
 def read_ahead(
@@ -118,7 +115,7 @@ def _at_once() -> bool:
 
 
 def _guarded(
-    batches: Iterator[pa.RecordBatch], failure: Callable[[Exception], SynthOpsError]
+    batches: Iterable[pa.RecordBatch], failure: Callable[[Exception], SynthOpsError]
 ) -> Iterator[pa.RecordBatch]:
     try:
         yield from batches
@@ -126,20 +123,3 @@ def _guarded(
         raise
     except Exception as error:  # noqa: BLE001  # whatever a driver raises may hold a value
         raise failure(error) from None
-
-
-def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    waiting: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        waiting.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= MAX_ROWS or size >= MAX_BYTES:
-            yield _one(waiting)
-            waiting, rows, size = [], 0, 0
-    if rows:
-        yield _one(waiting)
-
-
-def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

@@ -16,7 +16,7 @@ from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
 from synth_ops.postgresql_plans import plan_shapes
 from synth_ops.postgresql_server import connect, conninfo, server_identity, trouble
-from synth_ops.sources.arrow_stream import MAX_BYTES, read_ahead, stream
+from synth_ops.sources.arrow_stream import read_ahead, stream
 from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.postgresql.catalogue import CatalogueTable, read_catalogue, write_privilege
 from synth_ops.sources.postgresql.schema import Reflection
@@ -39,8 +39,9 @@ _SETTINGS = {
 _SET = f"SELECT {', '.join(f'pg_catalog.set_config({name!r}, {value!r}, true)' for name, value in _SETTINGS.items())}"
 _RANGES_SINCE = 140_000
 _MOST_READERS = 2
-_PART_PAGES = 1536
-_BATCH_BYTES = MAX_BYTES * 3 // 4
+_PART_PAGES = 1024
+_BATCH_BYTES = 2 * 2**20
+_WAITING = 4  # batches of a connection's that nobody has taken yet
 _PAGES = """
 SELECT pg_relation_size(c.oid) / current_setting('block_size')::int
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am m ON m.oid = c.relam
@@ -206,7 +207,7 @@ class PostgreSQLSession:
             return False
 
         parts = [self._part(f"{query}{condition}", readers, table, schema) for condition in conditions]
-        yield from read_ahead(parts, threads=min(len(parts), _MOST_READERS), depth=1, join=join)
+        yield from read_ahead(parts, threads=min(len(parts), _MOST_READERS), depth=_WAITING, join=join)
         self._idle += readers
 
     def _part(
