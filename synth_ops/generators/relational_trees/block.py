@@ -260,7 +260,7 @@ def _squeeze(position: npt.NDArray[np.int64], counts: npt.NDArray[np.float64]) -
 def _binned(inputs: Sequence[Codes], bins: Bins, starts: npt.NDArray[np.int64], rows: int) -> Bins:
     result = np.empty((len(inputs), rows), dtype=np.uint8)
     for number, codes in enumerate(inputs):
-        np.take(bins[starts[number] : starts[number + 1]], codes, out=result[number], mode="clip")
+        _bin(bins[starts[number] : starts[number + 1]], codes, result[number])
     return result
 
 
@@ -344,6 +344,13 @@ def _nearest_histogram(tree: Tree, histogram_of: Codes) -> Codes:
         if result[node] < 0:
             result[node] = result[tree.parent[node]]
     return result
+
+
+@compiled
+def _bin(bins, codes, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    last = bins.shape[0] - 1
+    for row in range(codes.shape[0]):
+        result[row] = bins[min(max(codes[row], 0), last)]
 
 
 @compiled

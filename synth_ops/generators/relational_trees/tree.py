@@ -12,6 +12,8 @@ from synth_ops.generators.relational_trees.kernels import compiled
 BINS = 256
 _STACK = 64
 _TINY = 1e-9
+_TOGETHER = 8
+"""Rows that go down a tree side by side: the processor waits for the memory of all of them at once."""
 
 Codes = npt.NDArray[np.int32]
 Bins = npt.NDArray[np.uint8]
@@ -86,11 +88,25 @@ def grow(inputs: Bins, targets: Floats, clusters: Clusters, *, min_leaf: int, pe
 
 @compiled
 def _apply(inputs, feature, threshold, left, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for row in range(inputs.shape[1]):
-        node = 0
-        while feature[node] >= 0:
-            node = left[node] + (1 if inputs[feature[node], row] > threshold[node] else 0)
-        leaves[row] = node
+    # all that a step needs in one number, read at once; a leaf leads to itself
+    nodes = np.empty(feature.shape[0], np.int64)
+    for node in range(feature.shape[0]):
+        if feature[node] >= 0:
+            nodes[node] = (np.int64(left[node]) << 32) | (np.int64(feature[node]) << 8) | np.int64(threshold[node])
+        else:
+            nodes[node] = (np.int64(node) << 32) | 255
+    rows = inputs.shape[1]
+    for first in range(0, rows, _TOGETHER):
+        last = min(first + _TOGETHER, rows)
+        moved = True
+        while moved:
+            moved = False
+            for row in range(first, last):
+                node = leaves[row]
+                step = nodes[node]
+                following = np.int32(step >> 32) + np.int32(np.int64(inputs[(step >> 8) & 0xFFFF, row]) > (step & 0xFF))
+                moved |= following != node
+                leaves[row] = following
 
 
 @compiled
