@@ -122,6 +122,12 @@ def mariadb_database(mariadb_server) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture
+def quick(request) -> bool:
+    """Whether `-m "not long"` was asked for: a test then does less often what it has to do many times."""
+    return request.config.option.markexpr == "not long"
+
+
 def _absent(product: str, package: str) -> NoReturn:
     """CI has every server; elsewhere a test that can't run says how it could."""
     message = f"needs {product}: apt-get install {package}"

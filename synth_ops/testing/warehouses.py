@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -200,6 +201,7 @@ def write_table(
     return TableData(rows=len(rows), files=tuple(files))
 
 
+@functools.cache
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table's Parquet files."""
     columns = ", ".join(f"NULL::{column.type} AS {sql.quote(column.name)}" for column in table.columns)

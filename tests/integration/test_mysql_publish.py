@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import re
 import signal
 import subprocess
@@ -32,22 +33,24 @@ from synth_ops.testing.contracts import MARKED, marked, unheard
 from synth_ops.testing.warehouses import write_table
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
+from synth_ops.artifacts import TableData
 from synth_ops.location import parse_location
 from synth_ops.targets.mysql.target import MySQLTarget
-from synth_ops.testing.contracts import MARKED, marked
+from synth_ops.testing.contracts import MARKED
 
 def die(progress):
-    if progress.done == tick:
+    if progress.done == task["tick"]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 for line in sys.stdin:  # each in a child of its own, for which everything is loaded
-    number, tick = map(int, line.split())
+    task = json.loads(line)
     pid = os.fork()
     if not pid:
         target = MySQLTarget(parse_location(sys.argv[1], Path.cwd()))
-        target.publish(MARKED, marked(Path(sys.argv[2]), number), copy_id=str(number), keep=2, progress=die)
+        tables = {name: TableData(rows=200, files=(Path(file),)) for name, file in task["tables"].items()}
+        target.publish(MARKED, tables, copy_id=task["copy"], keep=2, progress=die)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -91,11 +94,12 @@ def test_a_publisher_killed_at_any_tick_leaves_old_or_new(database, tmp_path):
     ticks = []
     publish(database, tmp_path, 1, ticks.append)
     outcomes, number = set(), 1
-    command = [sys.executable, "-c", KILLED, database.url, str(tmp_path)]
+    command = [sys.executable, "-c", KILLED, database.url]
     publisher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for tick in ticks * 5:
         number += 1
-        publisher.stdin.write(f"{number} {tick.done}\n")
+        tables = {name: str(data.files[0]) for name, data in marked(tmp_path, number).items()}
+        publisher.stdin.write(json.dumps({"copy": str(number), "tick": tick.done, "tables": tables}) + "\n")
         publisher.stdin.flush()
         assert int(publisher.stdout.readline()) == -signal.SIGKILL
         live = live_mark(database)
@@ -193,12 +197,11 @@ def reading(database, query):
             reader.join()
 
 
-@pytest.mark.parametrize("swaps", [30, pytest.param(300, marks=pytest.mark.long)])
-def test_no_statement_meets_two_generations(database, tmp_path, swaps):
+def test_no_statement_meets_two_generations(database, tmp_path, quick):
     for number in (1, 2):
         publish(database, tmp_path, number)
     with reading(database, JOINED) as (seen, failures), connected(database.location) as connection:
-        for _ in range(swaps):
+        for _ in range(30 if quick else 300):
             now = history.read(connection, "")
             (other,) = set(now.generations) - {now.live.published.number}
             change = Change(before=now, number=other, out=now.live.homes, into=now.generations[other].homes)

@@ -22,13 +22,17 @@ NURSERY = """
 import json, os, signal, sys, time
 from pathlib import Path
 import psycopg
+from synth_ops.artifacts import TableData
 from synth_ops.errors import SynthOpsError
 from synth_ops.location import parse_location
 from synth_ops.targets.postgresql import history
 from synth_ops.targets.postgresql.connection import connected
 from synth_ops.targets.postgresql.swap import Change, oids, stamp, swap
 from synth_ops.targets.postgresql.target import PostgreSQLTarget
-from synth_ops.testing.contracts import MARKED, marked, unheard
+from synth_ops.testing.contracts import MARKED, unheard
+
+def written(task):
+    return {name: TableData(rows=200, files=(Path(file),)) for name, file in task["tables"].items()}
 
 def publish(task):
     def die(point):
@@ -36,9 +40,8 @@ def publish(task):
             os.kill(os.getpid(), signal.SIGKILL)
 
     target = PostgreSQLTarget(parse_location(task["url"], Path.cwd()), at=die)
-    tables = marked(Path(task["folder"]), task["number"])
     try:
-        target.publish(MARKED, tables, copy_id=str(task["number"]), keep=2, progress=unheard)
+        target.publish(MARKED, written(task), copy_id=str(task["number"]), keep=2, progress=unheard)
     except SynthOpsError as error:
         return type(error).__name__
     return "published"
@@ -50,7 +53,7 @@ def apart(task):
             os.kill(os.getpid(), signal.SIGKILL)
 
     target = PostgreSQLTarget(parse_location(task["url"], Path.cwd()), at=die)
-    tables, copy_id = marked(Path(task["folder"]), task["number"]), str(task["number"])
+    tables, copy_id = written(task), str(task["number"])
     if not task["table"]:
         return target.begin(MARKED, tables, copy_id=copy_id)
     data = tables[task["table"]]
@@ -153,6 +156,11 @@ def nurseries():
         each.close()
 
 
+def written(folder, number):
+    """The files of a publication's tables, for a nursery's child."""
+    return {name: str(data.files[0]) for name, data in marked_tables(folder, number).items()}
+
+
 def publish(database, folder, number, **arguments):
     tables = marked_tables(folder, number)
     return database.target(**arguments).publish(MARKED, tables, copy_id=str(number), keep=2, progress=unheard)
@@ -193,12 +201,12 @@ def failpoints(database, folder):
     return points
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.long)])
-def test_a_publisher_killed_anywhere_leaves_old_or_new(marked_with_view, tmp_path, nurseries, times):
+def test_a_publisher_killed_anywhere_leaves_old_or_new(marked_with_view, tmp_path, nurseries, quick):
     database, number, outcomes = marked_with_view, 2, set()
-    for point in failpoints(database, tmp_path) * times:
+    for point in failpoints(database, tmp_path) * (1 if quick else 5):
         number += 1
-        code, _ = nurseries[0].run("publish", url=database.url, folder=str(tmp_path), number=number, die_at=point)
+        tables = written(tmp_path, number)
+        code, _ = nurseries[0].run("publish", url=database.url, tables=tables, number=number, die_at=point)
         assert code == -signal.SIGKILL, point
         live = assert_consistent(database)
         assert live in {number - 1, number}
@@ -216,8 +224,8 @@ def test_a_worker_killed_anywhere_is_retried(marked, tmp_path, nurseries, table)
     """Who begins, or loads a table: another process does it again, and the publication is whole."""
 
     def work(number, table, token="", die_at=""):
-        given = {"folder": str(tmp_path), "number": number, "table": table, "token": token, "die_at": die_at}
-        return nurseries[0].run("apart", url=marked.url, **given)
+        given = {"tables": written(tmp_path, number), "number": number, "token": token, "die_at": die_at}
+        return nurseries[0].run("apart", url=marked.url, table=table, **given)
 
     publish(marked, tmp_path, 1)
     points = ["lock taken", "left-overs collected", "homes made", "stage open"]
@@ -293,7 +301,7 @@ def marked_with_view(marked, tmp_path):
 def test_a_publisher_killed_while_the_server_works_for_it_frees_its_lock(marked, tmp_path, nurseries):
     publish(marked, tmp_path, 1)
     marked.execute("ALTER TABLE public.first ADD CONSTRAINT slow CHECK (id < 1 OR pg_sleep(30) IS NOT NULL) NOT VALID")
-    nurseries[0].begin("publish", url=marked.url, folder=str(tmp_path), number=2, die_at="")
+    nurseries[0].begin("publish", url=marked.url, tables=written(tmp_path, 2), number=2, die_at="")
     busy = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'PgSleep'"
     wait_for(lambda: marked.rows(busy))
     clients = subprocess.run(
@@ -317,7 +325,7 @@ def wait_for(condition, seconds=30):
 
 def test_publishers_that_race_are_served_one_after_the_other(marked, tmp_path, nurseries):
     for number, nursery in enumerate(nurseries[:3], start=1):
-        nursery.begin("publish", url=marked.url, folder=str(tmp_path / str(number)), number=number, die_at="")
+        nursery.begin("publish", url=marked.url, tables=written(tmp_path, number), number=number, die_at="")
     said = [nursery.end()[1] for nursery in nurseries[:3]]
     assert set(said) <= {"published", "TargetUnavailableError"}
     assert "published" in said
@@ -381,13 +389,12 @@ def read_through(database, nurseries, folder, query, work):
     return {name: sum(each[name] for each in seen) for name in seen[0]}
 
 
-@pytest.mark.parametrize("swaps", [60, pytest.param(1000, marks=pytest.mark.long)])
-def test_no_statement_meets_two_generations(marked, tmp_path, nurseries, swaps):
+def test_no_statement_meets_two_generations(marked, tmp_path, nurseries, quick):
     for number in (1, 2):
         publish(marked, tmp_path, number)
 
     def swap():
-        done = nurseries[0].run("swap_back_and_forth", url=marked.url, swaps=swaps)
+        done = nurseries[0].run("swap_back_and_forth", url=marked.url, swaps=60 if quick else 1000)
         assert done == (0, "swapped")
 
     seen = read_through(marked, nurseries, tmp_path, JOINED.format("public"), swap)

@@ -1,4 +1,4 @@
-"""Publish, roll back, collect, be killed, try again: in any order, against a model that fits in a dict."""
+"""Publish, roll back, collect, be killed, try again, be read: in any order, against a model that fits in a dict."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from synth_ops.errors import PublishRefusedError, TargetUnavailableError
+from synth_ops.location import parse_location
+from synth_ops.sources.postgresql.source import PostgreSQLSource
 from synth_ops.sql import THREADS_VARIABLE
 from synth_ops.testing.contracts import MARKED, marked, unheard
 
@@ -20,6 +22,7 @@ POINTS = (
     "analyzed", "staged", "swap begun", "live tables locked", "live tables moved home", "new tables moved in",
     "journal written", "committed", "swapped",
 )  # fmt: skip
+BEFORE_THE_SWAP = POINTS[: POINTS.index("live tables locked")]
 AT_WORK = "FROM pg_stat_activity WHERE application_name = 'synth_ops' AND datname = current_database()"
 
 
@@ -39,9 +42,14 @@ class Publishing(RuleBasedStateMachine):
         self.admin.execute("TRUNCATE synth_ops.generation, synth_ops.swap RESTART IDENTITY")
         self.known, self.live, self.highest = {}, 0, 0
 
-    @rule(copy=st.sampled_from(COPIES), keep=st.integers(1, 3))
-    def publish(self, copy, keep):
-        generation = self._publish(copy, keep)
+    @rule(copy=st.sampled_from(COPIES), keep=st.integers(1, 3), read_at=st.sampled_from((None, *BEFORE_THE_SWAP)))
+    def publish(self, copy, keep, read_at):
+        """Whoever takes a snapshot meanwhile sees all that was live before, and keeps nobody waiting."""
+        seen, marks = [], {int(self.known[self.live][0])} if self.live else set()
+        generation = self._publish(
+            copy, keep, at=lambda point: seen.append(self._snapshot()) if point == read_at else None
+        )
+        assert seen in ([], [marks]), "who goes on with another one's work does not come by every point"
         if self.live and self.known[self.live][0] == str(copy):
             assert generation.number == self.live
             return
@@ -106,6 +114,12 @@ class Publishing(RuleBasedStateMachine):
         target = self.database.target(**arguments)
         return target.publish(MARKED, self.copies[copy], copy_id=str(copy), keep=keep, progress=unheard)
 
+    def _snapshot(self):
+        """The marks of all rows of all live tables, as the source of a recipe reads them."""
+        with PostgreSQLSource(parse_location(self.database.url, self.folder)).session() as session:
+            live = [table for table in session.metadata().tables if table.path[-2] == "public"]
+            return {mark for table in live for mark in session.read(table).read_all()["publication"].to_pylist()}
+
     def _end_sessions(self):
         """And wait for it, in short steps: the server's own waiting takes a tenth of a second each."""
         self.admin.execute(f"SELECT pg_terminate_backend(pid) {AT_WORK}")
@@ -128,9 +142,8 @@ class Publishing(RuleBasedStateMachine):
         self.known = {number: self.known[number] for number in order[:keep]}
 
 
-@pytest.mark.parametrize("runs", [25, pytest.param(500, marks=pytest.mark.long)])
 def test_any_order_of_operations_is_safe(
-    marked_database, postgres_server, postgres_database, tmp_path, monkeypatch, runs
+    marked_database, postgres_server, postgres_database, tmp_path, monkeypatch, quick
 ):
     monkeypatch.setenv(THREADS_VARIABLE, "1")
     database = marked_database(postgres_server, postgres_database, tmp_path)
@@ -143,7 +156,7 @@ def test_any_order_of_operations_is_safe(
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=runs,
+                max_examples=25 if quick else 500,
                 stateful_step_count=6,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
