@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -172,6 +174,33 @@ def test_a_server_that_dies_leaves_what_was_live(servers, own_server, tmp_path, 
     assert failure.value.retryable
     database.server.start()
     assert live_mark(database) == 1
+    publish(database.target(), tmp_path, 2)
+    assert live_mark(database) == 2
+    assert len(database.rows("SELECT FROM pg_namespace WHERE nspname ~ '^synth_ops_'")) == 2
+
+
+def test_a_server_that_dies_while_it_takes_rows_leaves_what_was_live(own_server, tmp_path):
+    database = own_server
+    publish(database.target(), tmp_path, 1)
+    database.execute("ALTER TABLE first ADD CONSTRAINT slow CHECK (id < 100 OR pg_sleep(60) IS NOT NULL) NOT VALID")
+    copying = "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%' AND wait_event = 'PgSleep'"
+
+    def die():
+        until = time.monotonic() + 30
+        while not database.rows(copying):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        database.server.kill()
+
+    with ThreadPoolExecutor(1) as another:
+        killed = another.submit(die)
+        with pytest.raises(TargetUnavailableError) as failure:
+            publish(database.target(), tmp_path, 2)
+        killed.result()
+    assert failure.value.retryable
+    database.server.start()
+    assert live_mark(database) == 1
+    database.execute("ALTER TABLE first DROP CONSTRAINT slow")
     publish(database.target(), tmp_path, 2)
     assert live_mark(database) == 2
     assert len(database.rows("SELECT FROM pg_namespace WHERE nspname ~ '^synth_ops_'")) == 2
