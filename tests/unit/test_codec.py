@@ -218,6 +218,14 @@ def test_the_ends_of_bins_and_of_the_column_are_nobodys():
     assert codec.high.max() < np.rint(incomes[-K] * 100)
 
 
+def test_no_value_is_drawn_from_a_gap_between_seasons():
+    summers = [dt.date(1950 + year, 6, 1) + dt.timedelta(days=day) for year in range(40) for day in range(90)]
+    codec = fit_number(column([day for day in summers for _ in range(3)]), (np.arange(3 * len(summers)),), K)
+    assert len(codec.low) < 500
+    drawn = there_and_back(codec, column(summers))
+    assert {day.month for day in drawn.to_pylist()} <= {6, 7, 8}
+
+
 def test_the_kth_birthday_is_not_kept():
     places = np.sort(np.random.default_rng(0).choice(30_000, 300, replace=False))
     days = [dt.date(1930, 1, 1) + dt.timedelta(days=int(place)) for place in places]

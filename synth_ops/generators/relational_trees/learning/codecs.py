@@ -163,16 +163,14 @@ def _ranges(
 def _bins(
     values: npt.NDArray[Any], weight: npt.NDArray[np.int64], k: int, step: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Runs of neighbouring values with about equal rows, of at least 2 k subjects each.
+    """Runs of neighbouring values with about equal rows, of at least 2 k subjects each, parted where gaps are widest.
 
     A subject may stand behind several values of a run, so that support does not add up: twice k leaves room for it.
     The ends of a run are moved half-way to its next value inside, so that they are nobody's, wherever there is room.
     """
     if not len(values):
         return values, values
-    per_bin = max(2.0 * k, weight.sum() / _BINS)
-    number = np.minimum((np.cumsum(weight) - weight) // per_bin, max(weight.sum() // per_bin - 1, 0)).astype(np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], number[1:] != number[:-1]]))
+    starts = _starts(values, weight, 2.0 * k)
     ends = np.concatenate([starts[1:] - 1, [len(values) - 1]])
     lonely = (starts == ends) & (weight[starts] < k)
     joined = np.concatenate([[False], lonely[:-1]])  # a value of its own that too few share goes with the next ones
@@ -187,6 +185,29 @@ def _bins(
     low[several] += _half(values[starts + several] - values[starts], step)[several]
     high[several] -= _half(values[ends] - values[ends - several], step)[several]
     return np.minimum(low, high), high
+
+
+def _starts(values: npt.NDArray[Any], weight: npt.NDArray[np.int64], least: float) -> npt.NDArray[np.int64]:
+    """Where runs begin: one after as many rows as each is due, or at the widest gap near there.
+
+    What lies on both sides of a gap, two seasons or two shifts, would else be one run, and drawn from within the gap.
+
+    Args:
+        least: How many rows each run is due at least; none gets less for the sake of a gap.
+    """
+    due = max(least, weight.sum() / _BINS)
+    room = (due - least) / 2
+    before = np.cumsum(weight) - weight
+    places = due * np.arange(1, max(weight.sum() // due, 1))
+    first = np.searchsorted(before, places - room)
+    last = np.searchsorted(before, places + room, side="right")
+    gaps = np.diff(values, prepend=values[:1])
+    starts = {0}
+    for place, low, high in zip(places, first, last, strict=True):
+        near = np.arange(low, min(max(high, low + 1), len(values)))  # a heavy value may reach beyond the room
+        widest = near[gaps[near] == gaps[near].max(initial=0)]
+        starts |= {int(widest[np.argmin(np.abs(before[widest] - place))])} if len(widest) else set()
+    return np.array(sorted(starts), np.int64)
 
 
 def _half(gaps: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
