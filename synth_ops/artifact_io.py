@@ -32,6 +32,7 @@ MODEL_FOLDER = "model"
 _TABLES_FOLDER = "tables"
 _ROW_GROUP_ROWS = 65_536
 _ROW_GROUP_BYTES = 16 * 2**20
+_LOOKED_AT = 8_192
 _LONGEST_NAME = 120
 
 
@@ -50,18 +51,19 @@ def write_table(
 
     However small they are, a row group has at least 65,536 rows or about 16 MB, and never twice as many rows.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers repeat too little to gain
     folder = table_folder(root, table)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"part-{part:05}.parquet"
-    rows = 0
-    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=texts or False) as writer:
-        for group in _row_groups(batches):
+    rows, nothing = 0, schema.empty_table()
+    groups = _row_groups(batches)
+    group = next(groups, nothing)
+    with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=_repeating(group) or False) as writer:
+        while group.num_rows:
             writer.write_table(group, row_group_size=2 * _ROW_GROUP_ROWS)
             rows += group.num_rows
+            group = next(groups, nothing)
     return TableData(rows=rows, files=(file,))
 
 
@@ -79,6 +81,16 @@ def _row_groups(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.Tab
             waiting, rows, size = [], 0, 0
     if rows:
         yield pa.concat_tables(waiting)
+
+
+def _repeating(rows: pa.Table) -> list[str]:
+    """The texts for which a dictionary pays, by the first of their rows; numbers repeat too little to gain."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    seen = rows.slice(0, _LOOKED_AT)
+    texts = [field.name for field in seen.schema if pa.types.is_string(field.type)]
+    return [name for name in texts if 2 * pc.count_distinct(seen[name]).as_py() <= seen.num_rows]
 
 
 def join_parts(parts: Sequence[Mapping[str, TableData]]) -> dict[str, TableData]:

@@ -55,3 +55,19 @@ def test_large_values_make_small_groups_and_few_wait(tmp_path):
 def test_batches_of_another_schema_are_refused(tmp_path):
     with pytest.raises(pa.ArrowInvalid):
         write_table(tmp_path, "t", NUMBERS, [numbers(0, 3), pa.record_batch({"number": ["three"]})])
+
+
+def test_texts_that_repeat_have_a_dictionary_and_others_none(tmp_path):
+    rows = pa.table({"name": [f"n{each}" for each in range(70_000)], "city": ["Oslo", "Lyon"] * 35_000})
+    (file,) = write_table(tmp_path, "t", rows.schema, rows.to_batches(max_chunksize=5_000)).files
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    name, city = (group.column(place) for place in range(2))
+    assert (name.has_dictionary_page, city.has_dictionary_page) == (False, True)
+    assert pq.read_table(file) == rows
+
+
+def test_a_table_without_rows(tmp_path):
+    schema = pa.schema([pa.field("name", pa.string())])
+    data = write_table(tmp_path, "t", schema, [schema.empty_table()])
+    assert data.rows == 0
+    assert pq.read_table(data.files[0]).schema == schema
