@@ -54,7 +54,7 @@ _NO_HOST = Trouble(message="has no host of that name", hint="check the URL, and 
 _UNREACHABLE = Trouble(
     message="can't be reached", hint="check host, port and socket in the URL, and whether the server runs", passing=True
 )
-_FULL = Trouble(message="takes no more connections now", hint="try again later", passing=True)
+FULL = Trouble(message="takes no more connections now", hint="try again later", passing=True)
 _STARTING = Trouble(message="is starting or stopping", hint="try again in a moment", passing=True)
 _LOST = Trouble(
     message="ended the connection in the middle of the work", hint="try again when the server runs", passing=True
@@ -73,7 +73,7 @@ _BY_STATE = {
     "40": Trouble(message="was too busy with others", hint="try again", passing=True),
     "42501": _NO_PRIVILEGE,
     "53": _OUT_OF_SPACE,
-    "53300": _FULL,
+    "53300": FULL,
     "55P03": _BUSY,
     "57P": _LOST,
     "57P03": _STARTING,
@@ -86,7 +86,7 @@ _BY_TEXT = (
     (r"database .* does not exist", _NO_DATABASE),
     (r"\bSSL\b|certificate|\bTLS\b|sslrootcert|sslmode|GSSAPI", _NO_TLS),
     (r"could not translate host|resolve host|name or service not known|nodename nor servname", _NO_HOST),
-    (r"too many (clients|connections)|connection slots|connection limit", _FULL),
+    (r"too many (clients|connections)|connection slots|connection limit", FULL),
     (r"starting up|shutting down|recovery mode|not yet accepting", _STARTING),
     (r"server closed the connection|terminating connection|connection (already|is) closed|SSL SYSCALL|EOF", _LOST),
     (r"connection|timeout|timed out|no route|unreachable|no such file|refused", _UNREACHABLE),

@@ -15,28 +15,15 @@ from synth_ops.errors import SourceError, SourceUnavailableError, SynthOpsError
 from synth_ops.location import Location
 from synth_ops.metadata import Metadata, Table
 from synth_ops.postgresql_plans import plan_shapes
-from synth_ops.postgresql_server import connect, conninfo, server_identity, trouble
+from synth_ops.postgresql_server import connect, server_identity, trouble
 from synth_ops.sources.arrow_stream import read_ahead, stream
 from synth_ops.sources.conditions import not_evaluated
 from synth_ops.sources.postgresql.catalogue import CatalogueTable, read_catalogue, write_privilege
+from synth_ops.sources.postgresql.readers import BEGIN, SET, Readers
 from synth_ops.sources.postgresql.schema import Reflection
 from synth_ops.sources.postgresql.types import arrow_type, converter, select_sql, sized_decimal
 from synth_ops.sql import quote, where_sql
 
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_SETTINGS = {
-    "search_path": "",  # every name is qualified, and nobody's function stands in for the system's
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "synchronize_seqscans": "off",  # rows come in the order in which they are stored
-    "max_parallel_workers_per_gather": "0",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "lock_timeout": "60s",
-}
-_SET = f"SELECT {', '.join(f'pg_catalog.set_config({name!r}, {value!r}, true)' for name, value in _SETTINGS.items())}"
 _RANGES_SINCE = 140_000
 _MOST_READERS = 2
 _PART_PAGES = 1024
@@ -101,7 +88,7 @@ class PostgreSQLSource:
         """
         places = {table.name: (table.path[-2], table.path[-1]) for table in metadata.tables}
         with self._connected() as connection:
-            connection.execute(_BEGIN)
+            connection.execute(BEGIN)
             connection.execute("SET LOCAL search_path = ''")
             return plan_shapes(connection, queries, places)
 
@@ -114,8 +101,8 @@ class PostgreSQLSource:
             SourceUnavailableError: It can't be reached now.
         """
         with self._connected() as connection, contextlib.ExitStack() as stack:
-            connection.execute(_BEGIN)
-            connection.execute(_SET)
+            connection.execute(BEGIN)
+            connection.execute(SET)
             session = PostgreSQLSession(connection, self._location)
             stack.callback(session.close)
             yield session
@@ -147,12 +134,10 @@ class PostgreSQLSession:
     def __init__(self, connection: psycopg.Connection[Any], location: Location) -> None:
         self._connection = connection
         self._location = location
-        self._idle: list[adbc.Connection] = []
-        self._all: list[adbc.Connection] = []
         row = connection.execute(_POSITION).fetchone()
         assert row is not None  # noqa: S101  a SELECT of functions has one row
         self._partitioned: frozenset[tuple[str, str]] = frozenset()
-        self._snapshot = str(row[1])
+        self._readers = Readers(location, str(row[1]))
         self.position: Mapping[str, str] = {
             "server": f"PostgreSQL {row[0]}",
             "snapshot": row[2],
@@ -187,9 +172,7 @@ class PostgreSQLSession:
 
     def close(self) -> None:
         """Close every connection that read."""
-        for reader in self._all:
-            with contextlib.suppress(adbc.Error):
-                reader.close()
+        self._readers.close()
         with contextlib.suppress(psycopg.Error):
             self._connection.execute("ROLLBACK")
 
@@ -197,18 +180,16 @@ class PostgreSQLSession:
         selected = ", ".join(select_sql(column) for column in table.columns)
         query = f"SELECT {selected} FROM {self._relation(table.path)}"
         conditions = [where_sql(where)] if where else self._ranges(table)
-        readers = [self._idle.pop() if self._idle else self._open()]
+        readers = [self._readers.lend()]
 
         def join() -> bool:
-            """One more connection, where the server gives one: the first will do."""
-            with contextlib.suppress(adbc.Error):
-                readers.append(self._idle.pop() if self._idle else self._open())
-                return True
-            return False
+            another = self._readers.lend_another()
+            readers.extend([another] if another else [])
+            return another is not None
 
         parts = [self._part(f"{query}{condition}", readers, table, schema) for condition in conditions]
         yield from read_ahead(parts, threads=min(len(parts), _MOST_READERS), depth=_WAITING, join=join)
-        self._idle += readers
+        self._readers.take_back(readers)
 
     def _part(
         self, query: str, readers: list[adbc.Connection], table: Table, schema: pa.Schema
@@ -234,16 +215,6 @@ class PostgreSQLSession:
             return [""]
         between = [f" WHERE ctid >= {start} AND ctid < {end}" for start, end in itertools.pairwise(cuts)]
         return [f" WHERE ctid < {cuts[0]}", *between, f" WHERE ctid >= {cuts[-1]}"]
-
-    def _open(self) -> adbc.Connection:
-        """A connection that sees what this session sees."""
-        connection = adbc.connect(conninfo(self._location), autocommit=True)
-        self._all.append(connection)
-        with connection.cursor() as cursor:
-            cursor.execute(_BEGIN)
-            cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
-            cursor.execute(_SET)
-        return connection
 
     def _relation(self, path: Sequence[str]) -> str:
         """A table expression; what inherits from a table is a table of its own, but for partitions."""
