@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -35,12 +37,34 @@ target = load(PluginKind.TARGET, location.scheme)(location)
 def publish(number, progress=unheard):
     target.publish(MARKED, marked(folder / "copies", number), copy_id=str(number), keep=2, progress=progress)
 """
-DIE_AT_A_TICK = """
-def die(progress):
-    if progress.done == int(sys.argv[4]):
-        os.kill(os.getpid(), signal.SIGKILL)
+NURSERY = """
+import json
 
-publish(int(sys.argv[3]), die)
+def die_at_a_tick(number, tick):
+    def die(progress):
+        if progress.done == tick:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    publish(number, die)
+
+def publish_and_roll_back_forever(number):
+    publish(number)
+    print(os.getpid(), flush=True)
+    while True:
+        number += 1
+        publish(number)
+        publish(number + 1_000_000)
+        target.rollback()
+
+publish(0)  # so that each child finds everything loaded
+print("started", flush=True)
+for line in sys.stdin:
+    task = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        globals()[task.pop("do")](**task)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 PUBLISH_ON_A_FULL_DISK = """
 import os, resource
@@ -56,13 +80,6 @@ try:
     target.publish(Metadata(tables=(table,)), {"large": data}, copy_id="large", keep=2, progress=unheard)
 except TargetUnavailableError as error:
     print(bool(error.hint))
-"""
-PUBLISH_AND_ROLL_BACK_FOREVER = """
-print("started", flush=True)
-for number in range(int(sys.argv[3]), 1_000_000):
-    publish(number)
-    publish(number + 1_000_000)
-    target.rollback()
 """
 PUBLISH_ONCE = """
 print("started", flush=True)
@@ -119,6 +136,22 @@ def child(code, *arguments):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@contextlib.contextmanager
+def nursery_at(folder, url):
+    """A process that has published once, and has its children do one thing each."""
+    with child(TARGET + NURSERY, folder, url) as nursery:
+        assert nursery.stdout.readline() == "started\n"
+        yield nursery
+        nursery.stdin.close()
+
+
+def ask(nursery, do, **task):
+    """Have a nursery's child do something, and read one number from it or of it."""
+    nursery.stdin.write(json.dumps({"do": do, **task}) + "\n")
+    nursery.stdin.flush()
+    return int(nursery.stdout.readline())
+
+
 def target_at(folder, url):
     location = parse_location(url, folder)
     return load(PluginKind.TARGET, location.scheme)(location)
@@ -161,34 +194,32 @@ def assert_no_left_overs(folder, url):
 
 
 def test_a_publisher_killed_at_any_tick_leaves_old_or_new(tmp_path, url):
-    number = 1
-    publish(tmp_path, url, number)
-    outcomes = set()
-    for tick in range(1, TICKS + 1):
-        number += 1
-        with child(TARGET + DIE_AT_A_TICK, tmp_path, url, number, tick) as publisher:
-            publisher.wait(timeout=60)
-        assert publisher.returncode == -signal.SIGKILL, "every tick was reached"
-        live = int(assert_consistent(tmp_path, url).copy)
-        assert live in {number - 1, number}
-        outcomes.add(live == number)
+    number, outcomes = 1, set()
+    with nursery_at(tmp_path, url) as nursery:
         publish(tmp_path, url, number)
-        assert int(assert_consistent(tmp_path, url).copy) == number
-        publish(tmp_path, url, number := number + 1)
-        assert_no_left_overs(tmp_path, url)
+        for tick in range(1, TICKS + 1):
+            number += 1
+            code = ask(nursery, "die_at_a_tick", number=number, tick=tick)
+            assert code == -signal.SIGKILL, "every tick was reached"
+            live = int(assert_consistent(tmp_path, url).copy)
+            assert live in {number - 1, number}
+            outcomes.add(live == number)
+            publish(tmp_path, url, number)
+            assert int(assert_consistent(tmp_path, url).copy) == number
+            publish(tmp_path, url, number := number + 1)
+            assert_no_left_overs(tmp_path, url)
     assert outcomes == {False, True}, "kills before and after the swap"
 
 
 def test_a_publisher_killed_at_any_moment_leaves_a_whole_generation(tmp_path, url):
     moments = random.Random(7)
-    publish(tmp_path, url, 1)
-    for start in range(2, 50, 10):
-        with child(TARGET + PUBLISH_AND_ROLL_BACK_FOREVER, tmp_path, url, start) as publisher:
-            assert publisher.stdout.readline() == "started\n"
-            time.sleep(moments.uniform(0.01, 0.6))
-            publisher.kill()
-        assert publisher.returncode == -signal.SIGKILL, "it did not fail before"
-        assert_consistent(tmp_path, url)
+    with nursery_at(tmp_path, url) as nursery:
+        for start in range(100, 1100, 100):
+            publisher = ask(nursery, "publish_and_roll_back_forever", number=start)
+            time.sleep(moments.uniform(0.01, 0.3))
+            os.kill(publisher, signal.SIGKILL)
+            assert int(nursery.stdout.readline()) == -signal.SIGKILL, "it did not fail before"
+            assert_consistent(tmp_path, url)
     publish(tmp_path, url, 99)
     assert live_mark(tmp_path, url) == 99
     assert_no_left_overs(tmp_path, url)
