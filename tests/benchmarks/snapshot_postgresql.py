@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-_ROUNDS, _MANY_ROWS = 3, 2_000_000
+_ROUNDS, _MANY_ROWS = 5, 2_000_000
 _SERVERS = Path(__file__).resolve().parent.parent / "servers.py"
 _TABLE = """
 CREATE UNLOGGED TABLE flight (
