@@ -172,7 +172,8 @@ class Candidates:
 def choose(candidates: Candidates, groups: Codes, strata: Rows | None, generator: np.random.Generator) -> Rows:
     """A parent for every row: one of the wanted group, in proportion to the quotas.
 
-    Where rows need not agree with their parent on anything, the quotas are met as exactly as whole numbers allow.
+    Where rows need not agree with their parent on anything, the quotas are met as exactly as whole numbers allow: rows
+    for which a group of several parents has no room go to groups that have some.
     Where they do, and no parent of the group agrees, any parent that agrees is taken; where none does, NO_PARENT.
 
     Args:
@@ -184,6 +185,7 @@ def choose(candidates: Candidates, groups: Codes, strata: Rows | None, generator
     if not len(candidates.groups) or not len(groups):
         return result
     if strata is None or candidates.strata is None:
+        groups = _settle(candidates, groups, generator)
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
             members = np.flatnonzero(candidates.groups == group)
@@ -199,6 +201,31 @@ def choose(candidates: Candidates, groups: Codes, strata: Rows | None, generator
             candidates.strata, nothing, candidates.quotas, strata[rest], np.zeros(len(rest), np.int32), generator
         )
     return finest
+
+
+def _settle(candidates: Candidates, groups: Codes, generator: np.random.Generator) -> Codes:
+    """The wanted groups, changed for as few rows as it takes that groups of several parents get what these want.
+
+    Which parents a group has is drawn like any variable, more or fewer than there were; how many rows want it is not
+    told of that. Without this, a group of few had to share what many had.
+    """
+    size = int(max(candidates.groups.max(), groups.max())) + 1
+    members = np.bincount(candidates.groups, minlength=size)
+    wanted = np.bincount(groups, minlength=size)
+    pooled = members != 1
+    room = np.where(pooled, np.bincount(candidates.groups, candidates.quotas, size), 0.0)
+    if not room.sum():
+        return groups
+    running = np.concatenate([[0.0], np.cumsum(room)]) * (wanted[pooled].sum() / room.sum())
+    offered = np.where(pooled, np.diff(np.floor(running + 0.5).astype(np.int64)), wanted)
+    order = np.argsort(groups, kind="stable")
+    order = order[np.lexsort((generator.random(len(order)), groups[order]))]
+    first = np.concatenate([[0], np.cumsum(wanted)])[groups[order]]
+    beyond = order[np.arange(len(order)) - first >= offered[groups[order]]]
+    settled = groups.copy()
+    free = np.repeat(np.arange(size), np.maximum(offered - wanted, 0))
+    settled[beyond] = generator.permutation(free)[: len(beyond)]
+    return settled
 
 
 def _apportion(members: Rows, quotas: Weights, rows: int, generator: np.random.Generator) -> Rows:

@@ -56,6 +56,7 @@ def refer(drawing: TableDrawing, key: ForeignKey) -> None:
     made.parents[number][fresh] = pick(drawing, key, number, codes[fresh], fresh, "pick")
     made.parents[number] = made.parents[number][origin]
     settle_without_parent(drawing, key, number)
+    made.codes[name] = group_codes(drawing, number, made.parents[number])
     see_through(drawing, number)
     fill_reference(drawing, key)
 

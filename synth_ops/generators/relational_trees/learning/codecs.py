@@ -26,6 +26,8 @@ _BINS = 400
 _ATOM_SHARE = 1 / 300
 _COVERED = 0.95
 _MOST_DECIMALS = 6
+_NO_CHANCE = 12
+"""How many times as wide as others a gap is that is no chance: of 50 exponential ones, one in a thousand times."""
 
 
 def fit_category(column: pa.ChunkedArray, subjects: Subjects, k: int, *, in_order: bool = False) -> CategoryCodec:
@@ -188,9 +190,10 @@ def _bins(
 
 
 def _starts(values: npt.NDArray[Any], weight: npt.NDArray[np.int64], least: float) -> npt.NDArray[np.int64]:
-    """Where runs begin: one after as many rows as each is due, or at the widest gap near there.
+    """Where runs begin: one after as many rows as each is due, or at a gap near there that is no chance.
 
     What lies on both sides of a gap, two seasons or two shifts, would else be one run, and drawn from within the gap.
+    Gaps that come by chance are those of the people who are learned from: a cut there would tell them from others.
 
     Args:
         least: How many rows each run is due at least; none gets less for the sake of a gap.
@@ -204,10 +207,11 @@ def _starts(values: npt.NDArray[Any], weight: npt.NDArray[np.int64], least: floa
     gaps = np.diff(values, prepend=values[:1])
     starts = {0}
     for place, low, high in zip(places, first, last, strict=True):
-        near = np.arange(low, min(max(high, low + 1), len(values)))  # a heavy value may reach beyond the room
-        widest = near[gaps[near] == gaps[near].max(initial=0)]
-        starts |= {int(widest[np.argmin(np.abs(before[widest] - place))])} if len(widest) else set()
-    return np.array(sorted(starts), np.int64)
+        near = gaps[low:high]
+        widest = np.argmax(near) if len(near) > 1 else 0
+        alone = len(near) > 1 and near[widest] >= _NO_CHANCE * (near.sum() - near[widest]) / (len(near) - 1)
+        starts.add(int(low + widest if alone else np.searchsorted(before, place)))
+    return np.array(sorted(starts & {*range(len(values))}), np.int64)
 
 
 def _half(gaps: npt.NDArray[Any], step: int) -> npt.NDArray[Any]:
