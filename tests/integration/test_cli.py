@@ -422,11 +422,12 @@ def test_help_lists_every_command(cli):
 
 def test_an_interrupted_run_says_so_and_exits_130(shop, tmp_path):
     program = """
-import os, signal, sys
+import signal, sys, time
 from synth_ops import fallback
 from synth_ops.cli import main
 
-fallback.run_fit = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+# which Python hears of in a moment
+fallback.run_fit = lambda *_, **__: (signal.raise_signal(signal.SIGINT), time.sleep(5))
 main(["run", sys.argv[1], "--store", sys.argv[2]])
 """
     finished = subprocess.run(
