@@ -50,7 +50,7 @@ def _built(plugin: str, builder: SuiteBuilder) -> list[object]:
     try:
         built = builder()
         return list(built) if isinstance(built, Iterable) else [built]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  its text may hold anything
         raise RecipeError(
             f"suite plug-in {plugin!r} failed: {type(error).__name__}", "call its function by hand to see why"
-        ) from error
+        ) from None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import config, njit
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -19,12 +19,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     generator's own process, begins with what is beside the package. Where neither may be written, as in some
     containers, it is compiled anew in every process.
     """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]  # whoever looks for a mistake compiles nothing
+        return function
     try:
         made = njit(cache=True, nogil=True)(function)
     except RuntimeError:
         return njit(nogil=True)(function)
     source = Path(function.__code__.co_filename)
-    beside, place = source.parent / "__pycache__", Path(made.stats.cache_path or "")
+    beside = source.parent / "__pycache__"
+    place = Path(made.stats.cache_path or beside)
     if place != beside:
         with contextlib.suppress(OSError):  # then it is compiled anew
             for file in beside.glob(f"{source.stem}.{function.__name__}-*.nb?"):
