@@ -9,6 +9,8 @@ from typing import Any
 
 from synth_ops.errors import RecipeError
 
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
@@ -49,7 +51,7 @@ def make(plugin: Any, name: str, settings: Mapping[str, Any], budget: Mapping[st
     Raises:
         RecipeError: It does not take them.
     """
-    taken = inspect.signature(plugin).parameters
+    taken = _settings(plugin)
     try:
         return plugin(**{name: value for name, value in budget.items() if name in taken}, **settings)
     except TypeError:
@@ -57,3 +59,15 @@ def make(plugin: Any, name: str, settings: Mapping[str, Any], budget: Mapping[st
             f"generator {name!r} does not take these settings: {', '.join(sorted(settings))}",
             f"it takes: {', '.join(taken) or 'none'}",
         ) from None
+
+
+def _settings(plugin: Any) -> list[str]:
+    """The names of a plug-in's settings, also of those that its class hands on to the one that it extends."""
+    makers = inspect.getmro(plugin) if inspect.isclass(plugin) else (plugin,)
+    names: dict[str, None] = {}
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        names |= dict.fromkeys(each.name for each in parameters if each.kind not in _ANY)
+        if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters):
+            break
+    return list(names)

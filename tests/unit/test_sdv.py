@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
 from decimal import Decimal
 
+import joblib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -26,6 +28,7 @@ from synth_ops.testing.generator_cases import SHOP, Case, broken_constraints
 from synth_ops.testing.generator_contract import Fitted, Ticks, digests, empty
 from synth_ops.testing.warehouses import write_table
 from synth_ops.worker import open_generator
+from synth_ops.worker.traits import make
 
 ROWS = 400
 NAMED = {"generator": {"sdv.ctgan": {"epochs": 2}}}
@@ -147,9 +150,11 @@ def test_sequences_are_drawn_alike_from_models_that_were_fitted_alike(tmp_path):
         PAR().fit(snapshot_of(tmp_path / "other", ORDERS, orders(20)), empty(tmp_path / "c"), progress=Ticks())
 
 
-def test_training_ends_in_time(snapshot, tmp_path):
+@pytest.mark.parametrize("network", [CTGAN, CopulaGAN, TVAE])
+def test_training_ends_in_time(snapshot, tmp_path, network):
     ticks = Ticks()
-    CTGAN(epochs=100_000, batch_size=100, max_minutes=0.05).fit(snapshot, empty(tmp_path / "model"), progress=ticks)
+    made = make(network, "it", {"epochs": 100_000, "batch_size": 100}, {"max_minutes": 0.05, "max_memory_gb": 4})
+    made.fit(snapshot, empty(tmp_path / "model"), progress=ticks)
     done = [int(re.search(r"epoch (\d+)", tick.item)[1]) for tick in ticks if "epoch" in tick.item]
     assert 1 <= done[-1] < 10_000
     assert (tmp_path / "model" / "model.pkl").is_file()
@@ -161,6 +166,11 @@ def test_a_gpu_is_used_if_there_is_one_and_nobody_says_no(snapshot, tmp_path, cu
     made = pickles.load(tmp_path / "model" / "model.pkl")
     assert made.get_parameters()["enable_gpu"] is cuda
     assert made._model._device.type == "cpu"  # where it is drawn from, with a GPU or without
+
+
+def test_what_packages_do_at_once_is_done_in_this_process():
+    with training.frugally():
+        assert set(joblib.Parallel(n_jobs=-1)(joblib.delayed(os.getpid)() for _ in range(4))) == {os.getpid()}
 
 
 def test_a_loss_that_is_no_number_ends_training(snapshot, tmp_path):
@@ -214,6 +224,7 @@ def test_several_tables_are_refused_with_the_way_out(tmp_path):
         (lambda: GaussianCopula(default_distribution="norn"), "did you mean 'norm'"),
         (lambda: GaussianCopula(default_distribution="gaussian_kde"), "keeps the rows themselves"),
         (lambda: open_generator("sdv.ctgan", {"epoch": 3}), "does not take these settings: epoch"),
+        (lambda: open_generator("sdv.copulagan", {"epoch": 3}), "it takes: default_distribution, epochs, max_minutes"),
         (lambda: CopulaGAN(default_distribution="x"), "has no distribution 'x'"),
     ],
 )

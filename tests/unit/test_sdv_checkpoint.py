@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from synth_ops import pickles
-from synth_ops.generators.sdv import CTGAN, TVAE
+from synth_ops.generators.sdv import CTGAN, TVAE, CopulaGAN
 from synth_ops.generators.sdv.checkpoint import Best, Nearness, _chance_of_its_own
 from synth_ops.learning_curve import learning_curves
 from synth_ops.testing.generator_contract import Ticks, empty
@@ -81,7 +81,7 @@ def test_distances_are_of_columns_and_of_pairs():
     assert near.distance(alike) < near.distance(mixed) < near.distance(unknown)
 
 
-@pytest.mark.parametrize("make", [CTGAN, TVAE])
+@pytest.mark.parametrize("make", [CTGAN, CopulaGAN, TVAE])
 def test_what_is_stored_is_the_best_state(make, tmp_path, monkeypatch, people):
     monkeypatch.setattr(pickles, "_allowed", [True])
     folder = empty(tmp_path / "model")
@@ -125,4 +125,6 @@ def seen(snapshot, made):
     from synth_ops.generators.coded_table.table import learn_tables
 
     _, frame = learn_tables(snapshot)["orders"]
-    return made._data_processor.transform(frame.frame())
+    processed = made._data_processor.transform(frame.frame())
+    normal = getattr(made, "_gaussian_normalizer_hyper_transformer", None)
+    return normal.transform(processed) if normal else processed

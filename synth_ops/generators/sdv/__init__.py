@@ -24,7 +24,7 @@ if find_spec("sdv") is None:
 class SingleTable:
     """What SDV's models of one table have in common."""
 
-    version = "3"
+    version = "4"
     single_table: ClassVar[bool] = True
     own_process: ClassVar[bool] = True
     licence: ClassVar[str] = "SDV: Business Source License 1.1, which forbids to offer it to others as a service"

@@ -7,6 +7,7 @@ rows are drawn, and compared with the table's in single columns and in pairs of 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import random
@@ -89,7 +90,7 @@ class Best:
 
     Args:
         synthesizer: SDV's; its network is there when training has begun.
-        table: What that learns from.
+        table: The table that it learns, processed.
 
     Attributes:
         epoch: After which one the best state was.
@@ -97,7 +98,7 @@ class Best:
     """
 
     def __init__(self, synthesizer: Any, table: pd.DataFrame) -> None:
-        self._synthesizer, self._near = synthesizer, Nearness(table)
+        self._synthesizer, self._table = synthesizer, table
         self._rows = min(max(len(table), 500), _ROWS)
         self._state: dict[str, Any] = {}
         self._next = 1
@@ -121,6 +122,12 @@ class Best:
         """Go back to the best state."""
         if self._state:
             self._network().load_state_dict(self._state)
+
+    @functools.cached_property
+    def _near(self) -> Nearness:
+        """To what the network learns from: CopulaGAN makes numbers normal before it trains, and known when it does."""
+        normal = getattr(self._synthesizer, "_gaussian_normalizer_hyper_transformer", None)
+        return Nearness(normal.transform(self._table) if normal else self._table)
 
     def _network(self) -> Any:
         """The part that makes rows: a GAN's generator, an autoencoder's decoder."""

@@ -20,7 +20,7 @@ from synth_ops.generators.coded_table.table import TableModel, categories_of, dr
 from synth_ops.generators.relational_trees.streams import stream
 from synth_ops.generators.sdv.checkpoint import Best
 from synth_ops.generators.sdv.metadata import TABLE, sdv_metadata
-from synth_ops.generators.sdv.training import History, diverged, fix_chance, watched
+from synth_ops.generators.sdv.training import History, diverged, fix_chance, frugally, watched
 from synth_ops.metadata import Metadata, Table
 from synth_ops.ports import ProgressListener
 
@@ -96,7 +96,7 @@ def _train(made: Any, lesson: Lesson, training: Training, deadline: float) -> Hi
         lesson.tell(f"epoch {done} of {total}, {shown}", _BEGUN + (1 - _BEGUN) * done / total)
 
     try:
-        with watched(losses, told, deadline=deadline):
+        with frugally(), watched(losses, told, deadline=deadline):
             made.fit_processed_data(processed)
     except ValueError as error:
         if "nan" in str(error).lower():  # what a network makes is no number any more
