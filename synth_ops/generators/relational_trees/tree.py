@@ -80,8 +80,9 @@ def grow(inputs: Bins, targets: Floats, clusters: Clusters, *, min_leaf: int, pe
             left=np.zeros(1, np.int32),
             parent=np.full(1, -1, np.int32),
         )
+    width = int(inputs.max()) + 1  # bins beyond it hold no row
     feature, threshold, left, parent = _grow(
-        inputs, np.ascontiguousarray(targets), clusters.of, clusters.sharing, min_leaf, penalty
+        inputs, width, np.ascontiguousarray(targets), clusters.of, clusters.sharing, min_leaf, penalty
     )
     return Tree(feature=feature, threshold=threshold, left=left, parent=parent)
 
@@ -195,7 +196,7 @@ def _variances(targets, order, start, end, total, clusters, sums):  # type: igno
 
 
 @compiled
-def _grow(inputs, targets, clusters, sharing, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _grow(inputs, width, targets, clusters, sharing, min_leaf, penalty):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Depth first, the smaller child first, so that few histograms live at once; the larger child's is a difference."""
     count, (rows, dimensions) = inputs.shape[0], targets.shape
     capacity = 2 * (rows // min_leaf) + 3
@@ -205,7 +206,7 @@ def _grow(inputs, targets, clusters, sharing, min_leaf, penalty):  # type: ignor
     parent = np.full(capacity, -1, np.int32)
     order = np.arange(rows)
     spare = np.empty(rows, np.int64)
-    histograms = np.zeros((_STACK, count, BINS, dimensions + 1))
+    histograms = np.empty((_STACK, count, width, dimensions + 1))
     starts, ends, nodes = np.zeros(_STACK, np.int64), np.zeros(_STACK, np.int64), np.zeros(_STACK, np.int64)
     sums = np.zeros(clusters.max() + 1 if len(clusters) else 0)
     noise = np.empty(count)
@@ -218,7 +219,7 @@ def _grow(inputs, targets, clusters, sharing, min_leaf, penalty):  # type: ignor
         size = end - start
         histogram = histograms[slot]
         total = np.zeros(dimensions)
-        for position in range(BINS):
+        for position in range(width):
             for d in range(dimensions):
                 total[d] += histogram[0, position, d]
         alone, together = _variances(targets, order, start, end, total, clusters, sums)
