@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import duckdb
 import pytest
+import yaml
 
 from synth_ops.endpoints import mark_target
 
@@ -130,9 +131,13 @@ def test_every_step_may_run_in_a_process_of_its_own(
     night = refresh(target=url, generator_settings={"shard_cells": 2_000}, scale=4)
     mark_target(night.recipe, "test", lambda database: database)
     said = {"SYNTH_OPS_RECIPE": str(night.file), "SYNTH_OPS_STORE": str(night.store), "SYNTH_OPS_FAN_OUT": "2"}
+    # each process begins as one that has imported what all need: Dagster's own setting for just this
+    how = {"start_method": {"forkserver": {"preload_modules": ["dagster", "synth_ops.dagster"]}}}
+    settings = night.file.with_name("run.yaml")
+    settings.write_text(yaml.safe_dump({"execution": {"config": {"multiprocess": how}}}), encoding="utf-8")
     job = ["job", "execute", "-f", "assets/definitions.py", "-j", "refresh_test_database"]
     finished = subprocess.run(
-        [sys.executable, "-m", "dagster", *job],
+        [sys.executable, "-m", "dagster", *job, "-c", str(settings)],
         cwd=repository,
         env=os.environ | said,
         capture_output=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import dagster as dg
 import pytest
 from airflow.sdk import DAG
@@ -16,12 +18,19 @@ from synth_ops.store import Store
 IMPOSSIBLE = {"thresholds": {"fidelity.mean_column_distance": -1.0}}
 
 
-@pytest.fixture
-def live(refresh) -> list[str]:
-    """What the target serves before anybody tries: one good copy."""
-    good = refresh(store="yesterday")
+@pytest.fixture(scope="module")
+def yesterday(refresh_in, tmp_path_factory):
+    """A good copy, published once; not to be changed."""
+    good = refresh_in(tmp_path_factory.mktemp("yesterday"), store="yesterday")
     good.run()
-    return good.generations()
+    return good
+
+
+@pytest.fixture
+def live(yesterday, tmp_path) -> list[str]:
+    """What the target serves before anybody tries: one good copy."""
+    shutil.copytree(yesterday.file.parent, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return yesterday.generations()
 
 
 @pytest.fixture
@@ -30,14 +39,31 @@ def blocked(refresh, live):
     return refresh(seed=1, gate=IMPOSSIBLE)
 
 
-@pytest.mark.parametrize("kind", [ArtifactKind.COPY, ArtifactKind.REPORT])
-def test_core_refuses_a_copy_that_failed(live, blocked, kind):
+@pytest.fixture(scope="module")
+def today(refresh_in, yesterday, tmp_path_factory):
+    """The same, after a night that was blocked; not to be changed."""
+    folder = tmp_path_factory.mktemp("today")
+    shutil.copytree(yesterday.file.parent, folder, symlinks=True, dirs_exist_ok=True)
+    night = refresh_in(folder, seed=1, gate=IMPOSSIBLE)
     with pytest.raises(GateFailedError) as failure:
-        blocked.run()
-    assert failure.value.report_id == blocked.only(ArtifactKind.REPORT).id
+        night.run()
+    assert failure.value.report_id == night.only(ArtifactKind.REPORT).id
+    assert night.generations() == yesterday.generations()
+    return night
+
+
+@pytest.fixture
+def failed(blocked, today):
+    """What is blocked, after its night."""
+    shutil.copytree(today.store, blocked.store)
+    return blocked
+
+
+@pytest.mark.parametrize("kind", [ArtifactKind.COPY, ArtifactKind.REPORT])
+def test_core_refuses_a_copy_that_failed(live, failed, kind):
     with pytest.raises(PublishRefusedError):
-        run_step(blocked.recipe, "publish", store=Store(blocked.store), needs=blocked.only(kind))
-    assert blocked.generations() == live
+        run_step(failed.recipe, "publish", store=Store(failed.store), needs=failed.only(kind))
+    assert failed.generations() == live
 
 
 def test_core_refuses_a_copy_that_was_never_judged(live, refresh):
@@ -51,25 +77,22 @@ def test_core_refuses_a_copy_that_was_never_judged(live, refresh):
     assert refresh().generations() == live
 
 
-def test_core_refuses_the_verdict_of_another_gate(refresh):
-    lenient = refresh()
-    lenient.run()
-    lenient.recipe.target_location().path.unlink()
-    strict = refresh(gate=IMPOSSIBLE)
+def test_core_refuses_the_verdict_of_another_gate(refresh, live):
+    strict = refresh(store="yesterday", gate=IMPOSSIBLE)
+    assert strict.generations() == live
+    strict.recipe.target_location().path.unlink()
     for kind in (ArtifactKind.COPY, ArtifactKind.REPORT):
         with pytest.raises(PublishRefusedError):
             run_step(strict.recipe, "publish", store=Store(strict.store), needs=strict.only(kind))
     assert strict.generations() == []
 
 
-def test_core_refuses_a_forged_verdict(live, blocked):
-    with pytest.raises(GateFailedError):
-        blocked.run()
-    manifest = blocked.store / "report" / blocked.only(ArtifactKind.REPORT).id / "manifest.json"
+def test_core_refuses_a_forged_verdict(live, failed):
+    manifest = failed.store / "report" / failed.only(ArtifactKind.REPORT).id / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"verdict": "failed"', '"verdict": "passed"'))
     with pytest.raises(ArtifactTamperedError):
-        run_step(blocked.recipe, "publish", store=Store(blocked.store), needs=blocked.only(ArtifactKind.COPY))
-    assert blocked.generations() == live
+        run_step(failed.recipe, "publish", store=Store(failed.store), needs=failed.only(ArtifactKind.COPY))
+    assert failed.generations() == live
 
 
 def test_the_command_line_stops_at_the_gate_and_refuses_when_only_publish_runs(live, blocked, synth_ops):
@@ -99,16 +122,14 @@ def test_airflow_stops_at_the_gate(live, blocked, run_dag):
     assert blocked.generations() == live
 
 
-def test_airflow_refuses_when_only_publish_runs(live, blocked, run_dag):
-    with pytest.raises(GateFailedError):
-        blocked.run()
+def test_airflow_refuses_when_only_publish_runs(live, failed, run_dag):
     with DAG("only_publish", schedule=None) as dag:
         for kind in (ArtifactKind.COPY, ArtifactKind.REPORT):
-            needs = blocked.only(kind).to_json()
-            SynthPublishOperator(task_id=kind.value, recipe=blocked.file, store=str(blocked.store), needs=needs)
+            needs = failed.only(kind).to_json()
+            SynthPublishOperator(task_id=kind.value, recipe=failed.file, store=str(failed.store), needs=needs)
     finished = run_dag(dag)
     assert finished.tasks == {"copy": "failed", "report": "failed"}
-    assert blocked.generations() == live
+    assert failed.generations() == live
 
 
 def test_dagster_stops_at_the_gate_and_refuses_when_only_publish_runs(live, blocked, dagster_instance):
