@@ -86,7 +86,7 @@ _TRAILING = _set(
 """Words after the one that counts: `phone_number`, `address_line_1`, `email_home`."""
 AMBIGUOUS_WORDS = _set("contact mobile cell handle login link extension portable handy plate token")
 """Spellings that may as well be called after something else: a `contact` made by letter or by telephone."""
-NAME_WORDS = _set("name names nom nome nombre naam namn navn nimi nazwa")
+NAME_WORDS = _set("name names nm nom nome nombre naam namn navn nimi nazwa")
 TITLE_WORDS = _set("title titel titre titulo label caption")
 PERSON_WORDS = _set(
     "abonne actor adherent agent alumno applicant architect athlete attendee author beneficiary benutzer borrower "
@@ -116,6 +116,7 @@ TEXT_WORDS = _set(
     "beschreibung commentaire commentaires descripcion observaciones descricao opis"
 )
 ID_WORDS = _set("id uid uuid guid key no nr num number code sku isbn ean upc ref reference serial hash")
+_SHORT_FOR_PERSONS = _set("cust emp usr pers pat")
 BIRTH_WORDS = _set(
     "birthdate birthday dob dateofbirth bdate born birth geburtsdatum geboren datedenaissance fechanacimiento "
     "datanascimento geboortedatum"
@@ -188,6 +189,20 @@ def names_person(table: str) -> bool:
     return bool(words) and _singular(words[-1]) in PERSON_WORDS
 
 
+def numbers_persons(column: str) -> bool:
+    """Whether a column's name says that its values number persons.
+
+    >>> numbers_persons("Customer ID"), numbers_persons("empNo"), numbers_persons("userid")
+    (True, True, True)
+    >>> numbers_persons("user_type_id")
+    False
+    """
+    words = words_of(column)
+    if len(words) > 1 and words[-1] in ID_WORDS:
+        return _singular(words[-2]) in PERSON_WORDS | _SHORT_FOR_PERSONS
+    return bool(words) and words[-1].endswith("id") and _singular(words[-1][:-2]) in PERSON_WORDS
+
+
 def _longest_spelling(name: str) -> str:
     """The longest known spelling at the end of a name."""
     words = head_of(name)
@@ -202,7 +217,7 @@ def _longest_spelling(name: str) -> str:
 
 def _is_persons_name(words: tuple[str, ...]) -> bool:
     if len(words) > 1 and words[-1] in NAME_WORDS:
-        return _singular(words[-2]) in _PERSON_PREFIXES
+        return _singular(words[-2]) in _PERSON_PREFIXES | _SHORT_FOR_PERSONS
     return len(words) == 1 and words[0].endswith("name") and _singular(words[0][:-4]) in _PERSON_PREFIXES
 
 

@@ -16,6 +16,7 @@ from synth_ops.kinds.names import (
     TITLE_WORDS,
     head_of,
     names_person,
+    numbers_persons,
     provider_named,
     words_of,
 )
@@ -218,6 +219,10 @@ def _text_by_table(table: Table, column: Column, profile: Profile) -> Decision |
 def _text_by_shape(column: Column, profile: Profile) -> Decision:
     if not profile.values:
         return Decision(kind=Kind.TEXT, provider="text", evidence="no values to judge by")
+    if numbers_persons(column.name) and profile.shares.get("code", 0.0) >= MOSTLY:
+        return Decision(
+            kind=Kind.ID, provider="pattern", evidence=f"name of a code that stands for a person; {_repeats(profile)}"
+        )
     words = words_of(column.name)
     sentences = profile.words > _SENTENCE_WORDS or profile.length > _SENTENCE_LENGTH
     free = sentences or (bool(words) and words[-1] in TEXT_WORDS)

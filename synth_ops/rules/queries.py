@@ -43,13 +43,17 @@ def violations_sql(table: Table, rule: Rule, *, schema: str = "", own: str = "")
 def at_bound_sql(table: Table, rule: Rule, *, schema: str, own: str) -> str:
     """A query for the rows that are no higher than a rule asks of them: at its bound, or at the next whole above it.
 
+    Where a rule asks for one value, for the rows that have it.
+
     Args:
         schema, own: See `violations_sql`.
     """
     column, value = f"t.{quote(rule.column)}", f"t.{quote(VALUE)}"
     kind = table.column(rule.column).type
     above = f"{column} = {value}"
-    if is_integer(kind):
+    if rule.relation is Relation.EQUALS:
+        above = _condition(rule)
+    elif is_integer(kind):
         above = f"{column} >= {value} AND {column} < {value} + 1"
     elif kind == "DATE":
         above = f"{column} >= {value} AND {column} - INTERVAL 1 DAY < {value}"

@@ -90,6 +90,29 @@ def test_an_extreme_that_a_rule_asks_for_is_its_bounds(tmp_path, asked, found):
     assert failures(dataclasses.replace(context, snapshot=snapshot)) == expected
 
 
+@pytest.mark.parametrize(("apart", "found"), [(0, 0), (1, 1)], ids=["the sum", "another value"])
+def test_an_extreme_that_is_computed_from_other_columns_is_theirs(tmp_path, apart, found):
+    """What others of the row add up to is no value of its own."""
+
+    def plant(rows):
+        _, *row, _ = rows["customers"][0]
+        rows["customers"][0] = (CANARY_NUMBER - apart, *row, CANARY_NUMBER)
+
+    rule = Rule(
+        relation=Relation.EQUALS,
+        column="credit_limit",
+        expression='CAST("customer_id" AS DOUBLE) + 0 * length("email")',
+        inputs=("customer_id", "email"),
+        tolerance=0.005,
+    )
+    context = check_context(tmp_path, plant)
+    ruled = dataclasses.replace(SMALL_WAREHOUSE.table("customers"), rules=(rule,))
+    metadata = Metadata(tables=tuple(ruled if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
+    snapshot = dataclasses.replace(context.snapshot, metadata=metadata)
+    expected = {("extremes", "customers.credit_limit"): 1} if found else {}
+    assert failures(dataclasses.replace(context, snapshot=snapshot)) == expected
+
+
 def test_a_category_of_few_people_is_found_unless_a_check_lists_it(tmp_path):
     from synth_ops.artifacts import TableData
     from synth_ops.metadata import Check

@@ -234,6 +234,14 @@ def test_the_kth_birthday_is_not_kept():
     assert days[K - 1] not in drawn
 
 
+def test_the_last_days_before_until_further_notice_are_their_owners():
+    days = [dt.date(2019, 1, 1) + dt.timedelta(days=3 * number) for number in range(400)]
+    codec = fit_number(column([*days, *[dt.date(9999, 12, 31)] * 300]), (), K)
+    highest = max(high for low, high in zip(codec.low, codec.high, strict=True) if low < high)
+    assert codec.high.max() == (dt.date(9999, 12, 31) - dt.date(1970, 1, 1)).days
+    assert highest < (days[-K] - dt.date(1970, 1, 1)).days
+
+
 def test_pseudonyms_repeat_like_the_ids_and_are_none_of_them():
     codec = PseudonymCodec(common=2, rare=3)
     codes = np.array([0, 1, 1, 2, 3, 3, 3], np.int32)

@@ -148,6 +148,42 @@ def test_patterns_tell_what_names_do_not(one):
     assert table.column("a").evidence == "100% of 60 values look like e-mail addresses"
 
 
+def test_times_of_day_and_hardware_addresses_are_no_ip_addresses(one):
+    n = 60
+    table = one(
+        {
+            "a": [f"{i % 30:02}:{i:02}:00" for i in range(n)],
+            "b": [f"00:1b:44:11:3a:{i:02x}" for i in range(n)],
+            "c": [f"2001:db8::{i:x}" for i in range(n)],
+            "d": [f"fe80:0:0:0:0:0:0:{i:x}" for i in range(n)],
+        }
+    )
+    assert [column.provider for column in table.columns] == ["pattern", "pattern", "ip", "ip"]
+
+
+def test_codes_of_persons_are_ids_however_often_they_come(one):
+    n = 400
+    table = one(
+        {
+            "Customer ID": [f"CG-{10_000 + i % 40}" for i in range(n)],
+            "empNo": [f"E{i % 30:03}" for i in range(n)],
+            "cust_name": [f"Canary {'IVX'[i % 3]}" for i in range(n)],
+            "user_type_id": [f"T{i % 4}" for i in range(n)],
+            "Product ID": [f"FUR-{i % 40:03}" for i in range(n)],
+            "lead": ["hot", "cold"] * (n // 2),
+        },
+        table="extract",
+    )
+    assert [(column.kind, column.provider) for column in table.columns] == [
+        (Kind.ID, "pattern"),
+        (Kind.ID, "pattern"),
+        (Kind.PII, "name"),
+        (Kind.CATEGORICAL, ""),
+        (Kind.CATEGORICAL, ""),
+        (Kind.CATEGORICAL, ""),
+    ]
+
+
 def test_check_digits_must_be_right(one):
     table = one({"a": [f"41111111111{i:05}" for i in range(60)], "b": [f"DE0037040044053201{i:04}" for i in range(60)]})
     assert {column.provider for column in table.columns} == {"pattern"}

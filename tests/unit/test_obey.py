@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from synth_ops.artifact_io import read_copy
+from synth_ops.generators.relational_trees.drawing.obey import in_turn
+from synth_ops.metadata import Column, Relation, Rule, Table
 from synth_ops.recipe import parse_recipe
 from synth_ops.rules import describe, violations_sql
 from synth_ops.run import open_store, run_step
@@ -143,3 +145,14 @@ def test_columns_that_are_empty_stay_empty(copies):
         register(connection, copies[1.0].tables, "copy")
         share = connection.sql("SELECT avg((sent IS NULL)::INT) FROM copy.orders").fetchall()[0][0]
     assert 0.1 < share < 0.3
+
+
+def test_what_sums_are_made_of_is_summed_first():
+    def rule(column, *inputs):
+        return Rule(relation=Relation.EQUALS, column=column, expression=" + ".join(inputs), inputs=inputs)
+
+    rules = (rule("total", "gross", "tip"), rule("gross", "net", "tax"), rule("net", "goods", "freight"))
+    circle = (rule("a", "b"), rule("b", "a"))
+    columns = tuple(Column(name=name, type="DOUBLE") for name in ("total", "gross", "net", "a", "b"))
+    table = Table(name="sale", path=("sale",), columns=columns, rules=(*rules, *circle))
+    assert [each.column for each in in_turn(table)] == ["net", "gross", "total", "a", "b"]

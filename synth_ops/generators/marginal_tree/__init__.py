@@ -23,7 +23,7 @@ class MarginalTree:
         shard_cells: How large a shard may be, in rows by columns: what is drawn at a time, in about 40 bytes a cell.
     """
 
-    version = "7"
+    version = "8"
     frame: ClassVar[bool] = True
     """Whether single columns of its tables may be made by other generators."""
 

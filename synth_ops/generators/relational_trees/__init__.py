@@ -51,7 +51,7 @@ class RelationalTrees:
         RecipeError: There is no such privacy.
     """
 
-    version = "9"
+    version = "10"
     frame: ClassVar[bool] = True
     """Whether single columns of its tables may be made by other generators."""
 

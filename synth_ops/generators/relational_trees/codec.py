@@ -299,4 +299,5 @@ def codec_from_json(document: Mapping[str, Any]) -> Codec:
 def variable(codec: Codec, codes: Codes) -> Variable:
     """Codes as blocks see them."""
     between = isinstance(codec, NumberCodec) and codec.ordered and not codec.specials
-    return Variable(codes=codes, size=codec.size, ordered=codec.ordered, between=between)
+    pooled = isinstance(codec, CategoryCodec | PseudonymCodec)
+    return Variable(codes=codes, size=codec.size, ordered=codec.ordered, between=between, pooled=pooled)

@@ -48,7 +48,7 @@ def find_dependency(target: Variable, pool: Mapping[str, Variable], k: int) -> D
     """One variable, or else two, that determine the target in every row; None where there are none.
 
     Combinations that fewer than k rows share are left out of the rule, and it must stand for more than chance: there
-    are at least three rows a combination.
+    are at least three rows a combination. What is pooled in one code, as few share it, says nothing against a rule.
 
     Args:
         pool: What may determine it.
@@ -93,12 +93,19 @@ def _rule(
     sizes = tuple(pool[name].size for name in names)
     if np.prod(sizes, dtype=np.float64) * target.size > _WIDEST_KEY:
         return None
-    for rows in (few, known):
+    told = np.ones(len(target.codes), dtype=bool)
+    for each in (pool[name] for name in names):
+        told &= (each.codes < each.size - 1) | (not each.pooled)
+    for rows in (few[told[few]], known[told[known]]):
         inputs = [np.maximum(pool[name].codes[rows], 0) for name in names]
         pairs, counts = np.unique(_combine(inputs, sizes) * target.size + target.codes[rows], return_counts=True)
         keys = pairs // target.size
-        if (keys[1:] == keys[:-1]).any() or (rows is known and len(keys) > len(rows) * _MOST_SHARE_OF_ROWS):
+        if (keys[1:] == keys[:-1]).any():
             return None
+    if len(keys) > len(rows) * _MOST_SHARE_OF_ROWS:
+        return None
+    if len(rows) < len(known) and _may_be_chance(target.codes[rows], len(keys)):
+        return None
     kept = counts >= k
     if not kept.any():
         return None
@@ -113,6 +120,14 @@ def _explained(target: Variable, candidate: Variable, rows: Keys) -> float:
     owners = pairs // target.size
     starts = np.flatnonzero(np.concatenate([[True], owners[1:] != owners[:-1]]))
     return float(np.maximum.reduceat(counts, starts).sum() / len(rows) - len(starts) / len(rows))
+
+
+def _may_be_chance(codes: Codes, keys: int) -> bool:
+    """Whether few of the rows would have had another code than those with the same key, were there no rule."""
+    if not len(codes):
+        return True
+    most = int(np.unique(codes, return_counts=True)[1].max())
+    return (len(codes) - keys) * (1 - most / len(codes)) < _FEWEST_ROWS
 
 
 def _combine(codes: Sequence[Codes], sizes: Sequence[int]) -> Keys:

@@ -71,12 +71,23 @@ def obey(drawing: TableDrawing) -> None:
 
 
 def _compute(made: Made) -> None:
-    """Fill every column that others of its row determine."""
-    for rule in made.structure.table.rules:
-        within = rule.relation is Relation.EQUALS and not (rule.through or rule.child)
-        if within and {rule.column, *rule.inputs} <= made.columns.keys():
+    """Fill every column that others of its row determine, those first that determine others in turn."""
+    for rule in in_turn(made.structure.table):
+        if {rule.column, *rule.inputs} <= made.columns.keys():
             values = _evaluate(rule, made.structure.table.column(rule.column), made)
             _set(made, rule.column, values)
+
+
+def in_turn(table: Table) -> list[Rule]:
+    """The rules that determine a column from its row, each after those that determine what it is computed from."""
+    waiting = [r for r in table.rules if r.relation is Relation.EQUALS and not (r.through or r.child)]
+    ordered: list[Rule] = []
+    while waiting:
+        open_columns = {rule.column for rule in waiting}
+        ready = [rule for rule in waiting if not open_columns & (set(rule.inputs) - {rule.column})]
+        ordered += ready or waiting  # a circle stays in the order in which it was found
+        waiting = [rule for rule in waiting if rule not in ready] if ready else []
+    return ordered
 
 
 def add_up(drawing: TableDrawing, child: Made) -> None:

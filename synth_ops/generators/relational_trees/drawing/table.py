@@ -7,6 +7,7 @@ from synth_ops.generators.relational_trees.drawing.guests import host
 from synth_ops.generators.relational_trees.drawing.keys import unique_all
 from synth_ops.generators.relational_trees.drawing.obey import carry, obey
 from synth_ops.generators.relational_trees.drawing.provided import provide
+from synth_ops.generators.relational_trees.drawing.rare import fit_in
 from synth_ops.generators.relational_trees.drawing.references import refer
 from synth_ops.generators.relational_trees.drawing.rows import lay_rows
 from synth_ops.generators.relational_trees.drawing.self_references import refer_to_itself
@@ -35,6 +36,7 @@ def draw_table(drawing: TableDrawing) -> None:
     for target in drawing.made.model.targets:
         if target.name.startswith(COLUMN):
             draw_column(drawing, target)
+    fit_in(drawing)
     host(drawing)
     for target in drawing.made.model.targets:
         draw_column(drawing, target)  # whom rows may be referred to by, as all their columns say

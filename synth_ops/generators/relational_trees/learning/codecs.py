@@ -156,10 +156,39 @@ def _ranges(
     if len(distinct) <= _MOST_ATOMS and atom.any() and counts[atom].sum() >= _COVERED * rows:
         return distinct[atom], distinct[atom]
     atom &= counts >= rows * _ATOM_SHARE
-    low, high = _bins(distinct[~atom], np.minimum(counts, shared)[~atom], k, step)
+    binned = ~atom & _between_spikes(values, distinct, inverse, subjects, atom, k)
+    low, high = _bins(distinct[binned], np.minimum(counts, shared)[binned], k, step)
     low, high = np.concatenate([distinct[atom], low]), np.concatenate([distinct[atom], high])
     by_middle = np.lexsort((high, low / 2 + high / 2))
     return low[by_middle], high[by_middle]
+
+
+def _between_spikes(
+    values: npt.NDArray[Any],
+    distinct: npt.NDArray[Any],
+    inverse: npt.NDArray[np.int64],
+    subjects: Subjects,
+    atom: npt.NDArray[np.bool_],
+    k: int,
+) -> npt.NDArray[np.bool_]:
+    """Which values are left where atoms lie beyond all others: those have ends of their own.
+
+    Next to "until further notice" the last real date is as much its owner's as it would be without.
+    """
+    left = np.ones(len(distinct), dtype=bool)
+    beyond = [atom[0], atom[-1]] if len(atom) else [False, False]
+    if not any(beyond):
+        return left
+    loose = ~atom[inverse]
+    inside = _between_ends(values[loose], tuple(each[loose] for each in subjects), k)
+    ends = values[loose][inside]
+    if not len(ends):
+        return ~left
+    if beyond[0]:
+        left &= distinct >= ends.min()
+    if beyond[1]:
+        left &= distinct <= ends.max()
+    return left
 
 
 def _bins(

@@ -146,10 +146,8 @@ def drawing_order(learning: Learning, rules: Mapping[str, Sequence[Dependency]])
     strand = learning.sequence.strand if learning.sequence else None
     columns.sort(key=lambda name: (column_name(name) != strand, name not in keys, learning.codecs[name].size, name))
     columns.sort(key=lambda name: ordered_by.index(name) if name in ordered_by else len(ordered_by))
-    names: list[str] = []
-    for name in (column_name(column) for column in _after_what_they_follow(learning, columns)):
-        first = rules[name][0].inputs[0] if name in rules else name
-        names += [each for each in dict.fromkeys((first, name)) if each not in names]
+    finer = {name.removeprefix(COLUMN): (found[0].inputs[0].removeprefix(COLUMN),) for name, found in rules.items()}
+    names = [column_name(column) for column in _after_what_they_follow(learning, columns, finer)]
     if time:
         names = [name for name in names if name != column_name(time)]
     names += [depth_name(learning.number(key)) for key in made.self_references]
@@ -173,30 +171,47 @@ def _free_columns(learning: Learning, rules: Mapping[str, Sequence[Dependency]])
     return {column_name(name) for name in learning.codecs if name not in own} - bound
 
 
-def _after_what_they_follow(learning: Learning, columns: Sequence[str]) -> list[str]:
-    """The same order, but a column after its base and after the columns of its row that determine it."""
-    follows = {name: (base.column,) for name, base in learning.bases.items() if not base.through}
+def _after_what_they_follow(
+    learning: Learning, columns: Sequence[str], finer: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """The same order, but a column after its base and after the columns of its row that determine it.
+
+    Args:
+        finer: By column, what comes right before it; that, too, comes after its base.
+    """
+    follows = _followed(learning)
+    ordered: dict[str, None] = {}
+
+    waiting: set[str] = set()
+
+    def add(name: str, *others: str) -> None:
+        waiting.add(name)  # what follows from itself by way of others stays where it is
+        for other in follows.get(name, ()):
+            if other in columns and other not in ordered and other not in waiting:
+                add(other, *finer.get(other, ()))
+        for other in others:
+            if other not in ordered and other not in waiting:
+                add(other)
+        ordered[name] = None
+
+    for name in columns:
+        if name not in ordered:
+            add(name, *finer.get(name, ()))
+    return list(ordered)
+
+
+def _followed(learning: Learning) -> dict[str, tuple[str, ...]]:
+    """By column, those of its row that it is counted or computed from."""
+    follows: dict[str, tuple[str, ...]] = {
+        name: (base.column,) for name, base in learning.bases.items() if not base.through
+    }
     for each in learning.differences:
         if each.base is Origin.ROW:
             follows[each.column] = (*follows.get(each.column, ()), each.base_column)
     for rule in learning.structure.table.rules:
         if rule.relation is Relation.EQUALS and not (rule.through or rule.child):
             follows[rule.column] = (*follows.get(rule.column, ()), *rule.inputs)
-    ordered: dict[str, None] = {}
-
-    waiting: set[str] = set()
-
-    def add(name: str) -> None:
-        waiting.add(name)  # what follows from itself by way of others stays where it is
-        for other in follows.get(name, ()):
-            if other in columns and other not in ordered and other not in waiting:
-                add(other)
-        ordered[name] = None
-
-    for name in columns:
-        if name not in ordered:
-            add(name)
-    return list(ordered)
+    return follows
 
 
 def learn_target(
