@@ -135,18 +135,9 @@ def _above_bounds(views: Views, table: Table, column: Column) -> int:
     excused = [
         at_bound_sql(table, rule, schema=COPY, own=rows)
         for rule in table.rules
-        if rule.column == column.name and (_is_computed(rule) or _is_bound(table, rule))
+        if rule.column == column.name and (rule.relation is Relation.EQUALS or not _both_ways(table, rule))
     ]
     return int(views.number(f"SELECT count(*) FROM ({' EXCEPT '.join([f'SELECT * FROM {rows}', *excused])})"))
-
-
-def _is_computed(rule: Rule) -> bool:
-    """Whether several other values make the column, each of which is judged where it stands."""
-    return rule.relation is Relation.EQUALS and (bool(rule.child) or len(set(rule.inputs)) > 1)
-
-
-def _is_bound(table: Table, rule: Rule) -> bool:
-    return rule.relation is Relation.AT_LEAST and not _both_ways(table, rule)
 
 
 def _both_ways(table: Table, rule: Rule) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 
 from synth_ops.metadata import Relation, Rule
-from synth_ops.rules.chance import Floats, agrees, never_below
+from synth_ops.rules.chance import FEWEST_ROWS, Floats, agrees, never_below
 from synth_ops.rules.queries import number
 from synth_ops.rules.sample import WHOLE, Measure, Sample
 from synth_ops.sql import quote
 
 _FIRST_ROWS = 48
 _MOST_COMBINED = 64
+_MOST_DISCOUNTED = 24
+_RATE_DECIMALS = 4
 _DAY_MINUTES = 24 * 60
 _LAST_CLOCK = 2400
 _FEWEST_CLOCK_VALUES = 60
@@ -28,6 +31,8 @@ def from_row(sample: Sample) -> Iterator[Rule]:
     yield from _spans(sample)
     yield from _clocks(sample)
     yield from _combinations(sample)
+    yield from _discounts(sample)
+    yield from _rates(sample)
     yield from _orders(sample.columns[Measure.TIME])
     yield from _orders(sample.columns[Measure.NUMBER])
 
@@ -79,12 +84,7 @@ def _clocks(sample: Sample) -> Iterator[Rule]:
 
 def _combinations(sample: Sample) -> Iterator[Rule]:
     """Sums and products of two columns."""
-    numbers = sample.columns[Measure.NUMBER]
-    names = [name for name, values in numbers.items() if _varies(values)][:_MOST_COMBINED]
-    if not names:
-        return
-    matrix = np.stack([numbers[name] for name in names])
-    tolerances = np.array([sample.tolerances[name] for name in names])
+    names, matrix, tolerances = _varying(sample, _MOST_COMBINED)
     first = matrix[:, :: max(matrix.shape[1] // _FIRST_ROWS, 1)]
     for one, other in combinations(range(len(names)), 2):
         for sign, combine in (("+", np.add), ("*", np.multiply)):
@@ -96,6 +96,75 @@ def _combinations(sample: Sample) -> Iterator[Rule]:
                     expression = f"{number(inputs[0])} {sign} {number(inputs[1])}"
                     words = f" {sign} ".join(inputs)
                     yield _determined(names[place], expression, inputs, float(tolerances[place]), words=words)
+
+
+def _discounts(sample: Sample) -> Iterator[Rule]:
+    """Products of two columns less a share, as of one or in percent; where there is none, nothing is taken off."""
+    names, matrix, tolerances = _varying(sample, _MOST_DISCOUNTED)
+    whole_parts = [(place, _whole_of(values)) for place, values in enumerate(matrix)]
+    shares = [(place, whole) for place, whole in whole_parts if whole]
+    few = slice(None, None, max(matrix.shape[1] // _FIRST_ROWS, 1))
+    for (share, whole), (one, other) in product(shares, combinations(range(len(names)), 2)):
+        if share in (one, other):
+            continue
+        expected = matrix[one] * matrix[other] * (1 - np.nan_to_num(matrix[share]) / whole)
+        off = np.abs(matrix[:, few] - expected[few]) > tolerances[:, None]
+        for place in np.flatnonzero(~off.any(axis=1)):
+            if place not in (one, other, share) and agrees(matrix[place], expected, tolerances[place]):
+                inputs = (names[one], names[other], names[share])
+                left = f"(1 - coalesce({number(inputs[2])}, 0) / {whole})"
+                expression = f"{number(inputs[0])} * {number(inputs[1])} * {left}"
+                words = f"{inputs[0]} * {inputs[1]} less {inputs[2]}{' percent' if whole > 1 else ''}"
+                yield _determined(names[place], expression, inputs, float(tolerances[place]), words=words)
+
+
+def _rates(sample: Sample) -> Iterator[Rule]:
+    """A column that is another one times a rate of few decimals, the same in all rows."""
+    names, matrix, tolerances = _varying(sample, _MOST_COMBINED)
+    for base, values in enumerate(matrix):
+        known = values > 0
+        if known.sum() < FEWEST_ROWS:
+            continue
+        with np.errstate(invalid="ignore"):
+            least = np.nanmax((matrix[:, known] - tolerances[:, None]) / values[known], axis=1, initial=-np.inf)
+            most = np.nanmin((matrix[:, known] + tolerances[:, None]) / values[known], axis=1, initial=np.inf)
+        for place in np.flatnonzero((least <= most) & np.isfinite(most)):
+            rate = _shortest(float(least[place]), float(most[place]))
+            if place == base or rate in (None, 0.0, 1.0):
+                continue
+            if agrees(matrix[place], rate * values, tolerances[place]):
+                words = f"{rate} * {names[base]}"
+                expression = f"{rate!r} * {number(names[base])}"
+                yield _determined(names[place], expression, (names[base],), float(tolerances[place]), words=words)
+
+
+def _shortest(least: float, most: float) -> float | None:
+    """The number of the fewest decimals between two; None where it takes too many: then it is no rate.
+
+    >>> _shortest(0.1899, 0.1901), _shortest(1.1, 2.9), _shortest(0.33331, 0.33334)
+    (0.19, 2.0, None)
+    """
+    for decimals in range(_RATE_DECIMALS + 1):
+        rate: float = math.ceil(least * 10.0**decimals) / 10.0**decimals
+        if rate <= most:
+            return rate
+    return None
+
+
+def _varying(sample: Sample, most: int) -> tuple[list[str], Floats, Floats]:
+    """The names, values and tolerances of at most so many numbers that are not always the same."""
+    numbers = sample.columns[Measure.NUMBER]
+    names = [name for name, values in numbers.items() if _varies(values)][:most]
+    matrix = np.stack([numbers[name] for name in names]) if names else np.empty((0, 1))
+    return names, matrix, np.array([sample.tolerances[name] for name in names])
+
+
+def _whole_of(values: Floats) -> int:
+    """What a column of shares is a share of: 1, or 100; 0 where it is none, or never more than nothing."""
+    known = values[np.isfinite(values)]
+    if not len(known) or known.min() < 0 or not known.max():
+        return 0
+    return next((whole for whole in (1, 100) if known.max() <= whole), 0)
 
 
 def _orders(columns: Mapping[str, Floats]) -> Iterator[Rule]:

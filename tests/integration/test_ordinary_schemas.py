@@ -94,3 +94,31 @@ def test_a_rare_place_becomes_one_of_its_country(copied):
     )
     assert 30 < places < 300
     assert wrong < 400
+
+
+def test_lines_orders_and_their_tax_add_up(copied):
+    connection = copied(
+        "CREATE TABLE purchase (id INTEGER PRIMARY KEY, net DECIMAL(12,2), tax DECIMAL(12,2), gross DECIMAL(12,2))",
+        """CREATE TABLE position (purchase INTEGER REFERENCES purchase(id), quantity INTEGER, price DECIMAL(8,2),
+            discount INTEGER, total DECIMAL(12,2))""",
+        """CREATE TABLE drawn AS SELECT id, quantity, price, discount,
+            round(quantity * price * (1 - coalesce(discount, 0) / 100), 2)::DECIMAL(12,2) AS total FROM (
+                SELECT (random() * 699)::INT AS id, 1 + (random() * 8)::INT AS quantity,
+                    (1 + random() * 200)::DECIMAL(8,2) AS price,
+                    [NULL, 0, 0, 5, 10, 25][1 + (random() * 5)::INT] AS discount
+                FROM range(2000))""",
+        """INSERT INTO purchase SELECT id, net, tax, net + tax FROM (SELECT *, round(net * 0.19, 2) AS tax
+            FROM (SELECT id, sum(total)::DECIMAL(12,2) AS net FROM drawn GROUP BY id))""",
+        "INSERT INTO position FROM drawn",
+        "DROP TABLE drawn",
+    )
+    lines, orders = (
+        numbers(connection, f"SELECT count(*) FILTER (WHERE {wrong}) FROM copy.{table}")[0]
+        for table, wrong in {
+            "position": "abs(total - quantity * price * (1 - coalesce(discount, 0) / 100.0)) > 0.0051",
+            "purchase": "abs(tax - 0.19 * net) > 0.0051 OR gross <> net + tax",
+        }.items()
+    )
+    query = """SELECT count(*) FROM copy.purchase p WHERE net <> (
+        SELECT sum(total) FROM copy.position WHERE purchase = p.id)"""
+    assert (lines, orders, *numbers(connection, query)) == (0, 0, 0)

@@ -132,7 +132,7 @@ def _evaluate(rule: Rule, column: Column, made: Made) -> pa.Array:
     rows = pa.table({name: made.columns[name] for name in dict.fromkeys((*rule.inputs, rule.column))})
     current = quote(rule.column)
     value = f"try_cast({_rounded(rule)} AS {column.type})"
-    known = " AND ".join(f"{quote(name)} IS NOT NULL" for name in rule.inputs)
+    known = f"({rule.expression}) IS NOT NULL"
     if rule.strict and column.nullable:
         value = f"CASE WHEN {known} THEN coalesce({value}, {current}) END"
     else:
