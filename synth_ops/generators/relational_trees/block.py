@@ -31,7 +31,6 @@ class Variable:
         ordered: Whether near codes mean near values.
         places: Where each code stands, if some are more alike than others; shape (size, dimensions).
         between: Whether a code between two seen ones may stand for either: numbers, of which few rows tell no more.
-        pooled: Whether the last code stands for many values that few share: what each of them determines is not known.
     """
 
     codes: Codes
@@ -39,7 +38,6 @@ class Variable:
     ordered: bool
     places: Floats | None = None
     between: bool = False
-    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -299,5 +299,4 @@ def codec_from_json(document: Mapping[str, Any]) -> Codec:
 def variable(codec: Codec, codes: Codes) -> Variable:
     """Codes as blocks see them."""
     between = isinstance(codec, NumberCodec) and codec.ordered and not codec.specials
-    pooled = isinstance(codec, CategoryCodec | PseudonymCodec)
-    return Variable(codes=codes, size=codec.size, ordered=codec.ordered, between=between, pooled=pooled)
+    return Variable(codes=codes, size=codec.size, ordered=codec.ordered, between=between)

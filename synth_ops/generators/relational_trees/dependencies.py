@@ -44,7 +44,9 @@ class Dependency:
         return np.where(self.keys[place] == key, self.values[place], -1).astype(np.int32)
 
 
-def find_dependency(target: Variable, pool: Mapping[str, Variable], k: int) -> Dependency | None:
+def find_dependency(
+    target: Variable, pool: Mapping[str, Variable], k: int, pooled: frozenset[str] = frozenset()
+) -> Dependency | None:
     """One variable, or else two, that determine the target in every row; None where there are none.
 
     Combinations that fewer than k rows share are left out of the rule, and it must stand for more than chance: there
@@ -53,6 +55,7 @@ def find_dependency(target: Variable, pool: Mapping[str, Variable], k: int) -> D
     Args:
         pool: What may determine it.
         k: The fewest rows behind a combination that is kept.
+        pooled: Those whose last code stands for many values that few share: what each of them determines is not known.
     """
     known = np.flatnonzero(target.codes >= 0)
     if len(known) < _FEWEST_ROWS or _is_constant(target.codes[known]):
@@ -60,19 +63,25 @@ def find_dependency(target: Variable, pool: Mapping[str, Variable], k: int) -> D
     few = known[:: max(len(known) // _SCREENING_ROWS, 1)]
     candidates = [name for name, each in pool.items() if not _is_constant(each.codes[few])]
     for name in candidates:
-        rule = _rule(target, pool, (name,), known, few, k)
+        rule = _rule(target, pool, (name,), known, few, k, pooled)
         if rule:
             return rule
     finest = sorted(candidates, key=lambda name: -_explained(target, pool[name], few))[:_MOST_PAIRED]
     for names in combinations(finest, 2):
-        rule = _rule(target, pool, names, known, few, k)
+        rule = _rule(target, pool, names, known, few, k, pooled)
         if rule:
             return rule
     return None
 
 
-def determined(variables: Mapping[str, Variable], k: int) -> dict[str, list[Dependency]]:
-    """For each variable, the rules by which single finer ones determine it, the coarsest of those first."""
+def determined(
+    variables: Mapping[str, Variable], k: int, pooled: frozenset[str] = frozenset()
+) -> dict[str, list[Dependency]]:
+    """For each variable, the rules by which single finer ones determine it, the coarsest of those first.
+
+    Args:
+        k, pooled: See `find_dependency`.
+    """
     by_size = sorted(variables, key=lambda name: (variables[name].size, name))
     rules: dict[str, list[Dependency]] = {}
     for place, name in enumerate(by_size):
@@ -82,20 +91,26 @@ def determined(variables: Mapping[str, Variable], k: int) -> dict[str, list[Depe
             continue
         few = known[:: max(len(known) // _SCREENING_ROWS, 1)]
         finer = [other for other in by_size[place + 1 :] if variables[other].size > target.size]
-        found = (_rule(target, variables, (other,), known, few, k) for other in finer)
+        found = (_rule(target, variables, (other,), known, few, k, pooled) for other in finer)
         rules[name] = [rule for rule in found if rule]
     return {name: found for name, found in rules.items() if found}
 
 
 def _rule(
-    target: Variable, pool: Mapping[str, Variable], names: tuple[str, ...], known: Keys, few: Keys, k: int
+    target: Variable,
+    pool: Mapping[str, Variable],
+    names: tuple[str, ...],
+    known: Keys,
+    few: Keys,
+    k: int,
+    pooled: frozenset[str],
 ) -> Dependency | None:
     sizes = tuple(pool[name].size for name in names)
     if np.prod(sizes, dtype=np.float64) * target.size > _WIDEST_KEY:
         return None
     told = np.ones(len(target.codes), dtype=bool)
-    for each in (pool[name] for name in names):
-        told &= (each.codes < each.size - 1) | (not each.pooled)
+    for name in pooled.intersection(names):
+        told &= pool[name].codes < pool[name].size - 1
     for rows in (few[told[few]], known[told[known]]):
         inputs = [np.maximum(pool[name].codes[rows], 0) for name in names]
         pairs, counts = np.unique(_combine(inputs, sizes) * target.size + target.codes[rows], return_counts=True)

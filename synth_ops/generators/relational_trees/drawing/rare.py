@@ -13,7 +13,7 @@ import pyarrow as pa
 from synth_ops.generators.relational_trees.codec import CategoryCodec
 from synth_ops.generators.relational_trees.dependencies import Dependency
 from synth_ops.generators.relational_trees.drawing.state import TableDrawing
-from synth_ops.generators.relational_trees.drawing.targets import ROUNDS
+from synth_ops.generators.relational_trees.drawing.targets import ROUNDS, draw_target
 from synth_ops.generators.relational_trees.drawing.values import cast, put
 from synth_ops.generators.relational_trees.model import Target
 from synth_ops.generators.relational_trees.names import COLUMN, same_name
@@ -48,11 +48,10 @@ def _fitting(drawing: TableDrawing, target: Target, codec: CategoryCodec, rows: 
     rules = _rules(drawing, target, rows)
     chosen = np.zeros(len(rows), np.int32)
     left = np.arange(len(rows))
-    for _ in range(ROUNDS if all(name in drawing.made.codes for name in target.inputs) else 0):
+    for attempt in range(ROUNDS if all(name in drawing.made.codes for name in target.inputs) else 0):
         if not len(left):
             break
-        inputs = [drawing.made.codes[name][rows[left]] for name in target.inputs]
-        drawn = target.block.draw(inputs, len(left), generator)
+        drawn = draw_target(drawing, target, rows[left], f"rare {attempt}")
         fits = (drawn > 0) & (drawn < codec.size - 1)
         for rule, wanted in rules:
             fits &= rule.apply([drawn]) == wanted[left]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from synth_ops.generators.relational_trees.block import Variable
+from synth_ops.generators.relational_trees.codec import CategoryCodec, PseudonymCodec
 from synth_ops.generators.relational_trees.dependencies import Dependency, determined, find_dependency
 from synth_ops.generators.relational_trees.differences import Origin
 from synth_ops.generators.relational_trees.learning.context import clusters_of, seen_through
@@ -55,13 +56,13 @@ def learn_targets(tables: Mapping[str, Learning], learning: Learning, method: Bl
     find_repetitions(learning)
     rules = _rules(learning)
     jobs = list(_jobs(tables, learning, rules, method))
-    clusters = clusters_of(tables, learning)
+    clusters, pooled = clusters_of(tables, learning), _pooled(learning)
 
     def learn_one(job: tuple[str, Variable, dict[str, Variable]]) -> Target:
         name, target, inputs = job
         finer = {coarse: rule for coarse, found in rules.items() for rule in found if rule.inputs == (name,)}
         ruled = name.startswith(COLUMN) and name.removeprefix(COLUMN) not in learning.counted()
-        return learn_target(name, target, inputs, method, clusters, finer, ruled=ruled)
+        return learn_target(name, target, inputs, method, clusters, finer, pooled if ruled else None)
 
     with ThreadPoolExecutor(min(usable_processors(), _MOST_THREADS)) as executor:
         yield from executor.map(learn_one, jobs)
@@ -71,7 +72,14 @@ def _rules(learning: Learning) -> dict[str, list[Dependency]]:
     """What single columns determine; those that are counted from others are not determined."""
     counted = {column_name(name) for name in learning.counted()}
     columns = {name: each for name, each in learning.variables.items() if name.startswith(COLUMN)}
-    return determined({name: each for name, each in columns.items() if name not in counted}, K_SUBJECTS)
+    columns = {name: each for name, each in columns.items() if name not in counted}
+    return determined(columns, K_SUBJECTS, _pooled(learning))
+
+
+def _pooled(learning: Learning) -> frozenset[str]:
+    """The variables whose last code stands for all values that few share."""
+    codecs = learning.codecs.items()
+    return frozenset(column_name(name) for name, codec in codecs if isinstance(codec, CategoryCodec | PseudonymCodec))
 
 
 def _jobs(
@@ -221,14 +229,17 @@ def learn_target(
     method: BlockMethod,
     clusters: Codes | None,
     finer: Mapping[str, Dependency] = MappingProxyType({}),
-    *,
-    ruled: bool = False,
+    pooled: frozenset[str] | None = None,
 ) -> Target:
-    """A block for one variable, and the rule that determines it, where one does."""
+    """A block for one variable, and the rule that determines it, where one does.
+
+    Args:
+        pooled: See `find_dependency`; None where no rule is looked for.
+    """
     generator = stream(0, "learn", name)
     names = method.choose(target, pool, generator)
     usable = [Variable(codes=np.maximum(pool[n].codes, 0), size=pool[n].size, ordered=pool[n].ordered) for n in names]
-    rule = find_dependency(target, pool, K_SUBJECTS) if ruled else None
+    rule = None if pooled is None else find_dependency(target, pool, K_SUBJECTS, pooled)
     guards = {other: each for other, each in finer.items() if other in pool}
     made_of = _digest(target, usable, clusters, generator)
     block = (
