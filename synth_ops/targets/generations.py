@@ -190,9 +190,11 @@ class FileTarget:
 
     def _forget_all_but(self, keep: int, live: Published) -> None:
         """Keep the way back (each generation's predecessor), then the newest others."""
-        known = {number: self._medium.read(self._entry(number)) for number in self._history()}
-        for number in known.keys() - worth_keeping(keep, live, {n: each for n, each in known.items() if each}):
-            self._entry(number).unlink()
+        history = self._history()
+        if len({*history, live.number}) > keep:  # else all stay, and none has to be opened
+            known = {number: self._medium.read(self._entry(number)) for number in history}
+            for number in known.keys() - worth_keeping(keep, live, {n: each for n, each in known.items() if each}):
+                self._entry(number).unlink()
         self._collect()
 
     def _history(self) -> list[int]:
