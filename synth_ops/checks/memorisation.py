@@ -212,10 +212,10 @@ def _closeness(
     for how in ("nearest", "mean") if view.name == "row" and _has_many(places) else ("nearest",):
         label = f"{view.table}, {view.name}" if how == "nearest" else f"{view.table}, all rows"
         sizes = {side: len(subjects) for side, subjects in targets.items()}
-        summed = {side: _summed(near[side], places[side], sizes[side], how) for side in targets}
+        summed = _filled({side: _summed(near[side], places[side], sizes[side], how) for side in targets})
         others = None
         if aside.any():
-            others = {side: _summed(beyond[side], places[side], sizes[side], how) for side in targets}
+            others = _filled({side: _summed(beyond[side], places[side], sizes[side], how) for side in targets})
         yield label, summed, others
 
 
@@ -242,7 +242,7 @@ def _margin(scores: tuple[_Scores, _Scores]) -> float:
 
 
 def _summed(values: _Scores, places: npt.NDArray[np.int64], size: int, how: str) -> _Scores:
-    """One number a subject; the median where a subject has no row."""
+    """One number a subject; NaN where a subject has no row."""
     if how == "mean":
         counts = np.bincount(places, minlength=size)
         found = np.bincount(places, values, minlength=size) / np.maximum(counts, 1)
@@ -251,8 +251,15 @@ def _summed(values: _Scores, places: npt.NDArray[np.int64], size: int, how: str)
         found = np.full(size, np.inf)
         np.minimum.at(found, places, values)
         found[np.isinf(found)] = np.nan
-    known = found[~np.isnan(found)]
-    return np.where(np.isnan(found), np.median(known) if len(known) else 0.0, found)
+    return found
+
+
+def _filled(sides: Mapping[str, _Scores]) -> dict[str, _Scores]:
+    """The median of all where a subject has no row: one for both sides, as another one would tell them apart."""
+    known = np.concatenate(list(sides.values()))
+    known = known[~np.isnan(known)]
+    median = float(np.median(known)) if len(known) else 0.0
+    return {side: np.where(np.isnan(scores), median, scores) for side, scores in sides.items()}
 
 
 def _has_many(places: Mapping[str, npt.NDArray[np.int64]]) -> bool:

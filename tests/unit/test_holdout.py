@@ -14,7 +14,8 @@ from synth_ops.artifacts import ArtifactKind, ArtifactRef, Evidence, Severity, S
 from synth_ops.checks.efficacy import EfficacyCheck
 from synth_ops.checks.engine import judge
 from synth_ops.checks.holdout import HOLDOUT_LIMITS, held_out
-from synth_ops.checks.rows import open_databases
+from synth_ops.checks.memorisation import MEMORISATION_LIMITS, View, membership
+from synth_ops.checks.rows import Rows, open_databases
 from synth_ops.checks.separation import SEPARATION_LIMITS, separation
 from synth_ops.metadata import Column, ForeignKey, Kind, Metadata, Relation, Rule, Table
 from synth_ops.ports import Audit, CheckContext
@@ -474,3 +475,20 @@ def test_key_columns_may_be_named_like_anything(snapshot, halves, tmp_path, name
     for side, plain in ((sides.train, halves[1].train), (sides.holdout, halves[1].holdout)):
         for table in ("person", "visit"):
             assert read(side[table])[name].equals(read(plain[table])["id"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_subjects_without_rows_are_alike_on_both_sides(seed):
+    """Most of them have no row in a table: what stands there instead must not say on which side they are."""
+    random = np.random.default_rng(seed)
+
+    def view(table, share):
+        sides = ("train", "holdout", "audit")
+        everybody = {side: np.arange(PEOPLE * number, PEOPLE * (number + 1)) for number, side in enumerate(sides)}
+        kept = {side: each[random.random(PEOPLE) < share].astype(np.uint64) for side, each in everybody.items()}
+        values = {side: random.normal(size=(len(each), 3)) for side, each in kept.items()}
+        rows = Rows(names=("a", "b", "c"), categories=np.zeros(3, dtype=bool), values=values, subjects=kept)
+        return View(name="profile" if share == 1 else "row", table=table, rows=rows)
+
+    found = membership([view("person", 1), view("visit", 0.4)], "person", MEMORISATION_LIMITS)
+    assert next(each for each in found if each.check == "privacy.membership_auc").value < 0.6
