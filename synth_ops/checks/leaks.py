@@ -35,6 +35,7 @@ _LONG_PII = (
 )
 _SMALL_LISTS = frozenset({"first_name", "last_name", "city", "postcode", "company", "job"})
 """Providers that draw from lists so short that real values come up by chance."""
+_FORMATTED = frozenset(("pattern", "national_id", "postcode", "digits"))
 _ENUMERATIONS = frozenset({"state", "country"})
 """Providers that have no values but the real ones."""
 _MIN_DISTINCT = 20
@@ -94,6 +95,7 @@ class _Search:
     Attributes:
         real, copied: Queries for the distinct values `v` of both sides.
         secret: The condition on `v` that makes a value a secret, one that does not come up by chance.
+        formatted: Whether values are made by their format, and may meet real ones where it has few.
     """
 
     views: Views
@@ -102,7 +104,7 @@ class _Search:
     copied: str
     secret: str
     limits: Mapping[str, Threshold]
-    is_key: bool
+    formatted: bool
 
     def count(self, public: str = "") -> _Counts:
         """Count, but for those of the copy's values that the query `public` names."""
@@ -128,7 +130,7 @@ class _Search:
         """How many values there may be of the format that the source's show; a provider of words follows no format."""
         query = f"SELECT v FROM ({self.real}) WHERE {condition} ORDER BY hash(v) LIMIT {_SPACE_SAMPLE}"
         values = [str(row[0]) for row in self.views.connection.execute(query).fetchall()]
-        if not self.is_key and any(letter.isalpha() for value in values for letter in value):
+        if not self.formatted and any(letter.isalpha() for value in values for letter in value):
             return math.inf
         return max(_format_space(values), 1.0)
 
@@ -198,7 +200,7 @@ def column_leaks(views: Views, table: Table, column: Column, limits: Mapping[str
         copied=_copied_sql(table, column),
         secret=secret_sql(column),
         limits=limits,
-        is_key=is_key,
+        formatted=is_key or column.provider in _FORMATTED,
     )
     counts = search.count()
     if is_key and counts.secrets_found + counts.others_found:
