@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -150,11 +150,25 @@ def report(
         _write_text(render(document, context), written)
         return
     output.print(f"{found.verdict}: {len(found.outcomes)} checks, {len(failed)} not met", markup=False)
-    for evidence in failed:
-        output.print(
-            f"  {evidence.severity:<8} {evidence.check} {evidence.subject}: {evidence.value:.4g}", markup=False
-        )
+    for line in _failure_lines(failed):
+        output.print(line, markup=False)
     output.print(str(found.html), markup=False)
+
+
+def _failure_lines(failed: Sequence[Evidence]) -> Iterator[str]:
+    """What blocks with its way out, then what only warns; what blocks warns, too, and is told once."""
+    from synth_ops.artifacts import Severity
+    from synth_ops.report.words import way_out
+
+    blocking = [evidence for evidence in failed if evidence.severity is Severity.CRITICAL]
+    told = {(evidence.check, evidence.subject) for evidence in blocking}
+    for evidence in [*blocking, *(each for each in failed if (each.check, each.subject) not in told)]:
+        limits = (("at least", evidence.minimum), ("at most", evidence.maximum))
+        asked = " and ".join(f"{words} {limit:.4g}" for words, limit in limits if limit is not None)
+        where = f"{evidence.check} {evidence.subject}: {evidence.value:.4g}"
+        yield f"  {evidence.severity:<8} {where}" + (f", asked for is {asked}" if asked else "")
+        if evidence.severity is Severity.CRITICAL:
+            yield f"           {way_out({'check': evidence.check, 'value': evidence.value})}"
 
 
 def _write_data_docs(evidence: Sequence[Evidence], folder: Path) -> None:

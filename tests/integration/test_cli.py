@@ -380,6 +380,11 @@ def test_report_shows_the_verdict_and_where_it_is(shop, cli):
     document = printed(cli("report", shop.recipe, "--json"))
     assert document["verdict"] == "failed"
     assert {each["check"] for each in document["failed"]} >= {"fidelity.mean_column_distance"}
+    lines = cli("report", shop.recipe).out.splitlines()
+    place = next(place for place, line in enumerate(lines) if "critical fidelity.mean_column_distance" in line)
+    assert ", asked for is at most " in lines[place]
+    assert "synth-ops plan" in lines[place + 1]  # the way out
+    assert not any(lines[place].replace("critical", "warning ") == line for line in lines)
 
 
 def test_the_schema_is_one_and_fits_our_recipes(cli, repository):

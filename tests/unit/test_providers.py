@@ -279,3 +279,29 @@ def test_what_is_learned_or_unknown_is_refused():
         provider_for(learned, None, seed=1, table="t", unique=False)
     with pytest.raises(SampleError, match="no provider makes values of type DATE"):
         provider_for(column("pattern", type_name="DATE"), None, seed=1, table="t", unique=False)
+
+
+@pytest.mark.parametrize(
+    ("native", "form"),
+    [
+        ("bit(6)", "[01]{6}"),
+        ("bit varying", "[01]+"),
+        ("macaddr", "02(:[0-9a-f]{2}){5}"),
+        ("interval", "[0-9]{2}:[0-5][0-9]:[0-5][0-9]"),
+        ("time with time zone", "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][+]00"),
+        ("point", r"\([0-9]+,[0-9]+\)"),
+        ("box", r"\(\([0-9]+,[0-9]+\),\([0-9]+,[0-9]+\)\)"),
+        ("circle", r"<\([0-9]+,[0-9]+\),[0-9]+>"),
+        ("int4range", r"\[[0-9]+,[0-9]+\)"),
+        ("daterange", r"\[20[0-9]{2}-[01][0-9]-[0-3][0-9],20[0-9]{2}-[01][0-9]-[0-3][0-9]\)"),
+    ],
+)
+def test_what_is_carried_as_text_has_the_form_of_its_own_type(native, form):
+    column = Column(name="c", type="VARCHAR", native_type=native, kind=Kind.ID, provider="pattern")
+    made = provider_for(column, None, seed=0, table="t", unique="range" in native or native == "macaddr")
+    values = made.values(0, 3_000).to_pylist()
+    assert all(re.fullmatch(form, value) for value in values)
+    assert len(set(values)) > (2_900 if "bit" not in native else 60)
+    assert made.values(1_000, 5).to_pylist() == values[1_000:1_005]
+    if native == "int4range":
+        assert all(int(low) < int(high) for low, high in (value[1:-1].split(",") for value in values))

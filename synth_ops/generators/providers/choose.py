@@ -13,6 +13,7 @@ from synth_ops.generators.providers.identifiers import (
     national_id_provider,
     secret_provider,
 )
+from synth_ops.generators.providers.native import native_provider
 from synth_ops.generators.providers.nested import BlobProvider, NestedProvider
 from synth_ops.generators.providers.pattern import DenseIntegers, DigitsProvider, PatternProvider
 from synth_ops.generators.providers.people import AccountProvider, name_provider
@@ -52,7 +53,7 @@ def provider_for(
     request = Request(column=column, shape=shape, seed=seed, table=table, unique=unique, locale=locale, rows=rows)
     if column.kind not in _DEFAULTS:
         raise SampleError(f"{table}.{column.name}: columns of kind {column.kind.value} are learned, not provided")
-    return _by_type(request) or _by_name(request)
+    return _by_type(request) or native_provider(request) or _by_name(request)
 
 
 def _by_type(request: Request) -> Provider | None:

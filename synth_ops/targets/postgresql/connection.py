@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,9 +129,12 @@ def _refusal(error: psycopg.Error, what: str, state: str) -> PublishError:
             "correct the recipe's `tables` section or the generator; sample again",
         )
     if isinstance(error, errors.DataError):
+        # what comes after the column is the value
+        named = re.match(r"COPY .*?, line [0-9]+, column (.+?)(?:: |$)", error.diag.context or "")
+        where = f"its column {named[1]!r}" if named else "its columns"
         return PublishError(
-            f"{what} holds values that PostgreSQL does not take for its columns ({state})",
-            "correct the columns' types in the source or the target",
+            f"{what} holds values that PostgreSQL does not take for {where} ({state})",
+            "correct its type in the source or the target, or give it another `kind` in the recipe, or exclude it",
         )
     return PublishError(f"PostgreSQL refuses {what} ({state} {type(error).__name__})", "see the server's log")
 
