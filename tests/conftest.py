@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import os
 import shutil
@@ -16,6 +17,9 @@ import pytest
 pytest.register_assert_rewrite(
     "synth_ops.testing.contracts", "synth_ops.testing.generator_contract", "synth_ops.testing.staging_contract"
 )
+
+# with all that the tests import there is much to go through and little to find: one twentieth of their time
+gc.set_threshold(100_000, 20, 20)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SYNTH_OPS_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
