@@ -118,6 +118,21 @@ def test_hard_names_and_types_are_the_same_in_the_target(postgres_server, marked
         marked.execute("""INSERT INTO "a""; drop table x; --" (amount) VALUES (1000)""")
 
 
+ENDLESS = """
+CREATE TABLE period (id integer PRIMARY KEY, since date, until timestamp, noted timestamptz);
+INSERT INTO period VALUES (1, '-infinity', 'infinity', 'infinity'), (2, 'infinity', '-infinity', '-infinity'),
+    (3, '2024-02-29', '2024-02-29 10:11:12.131415', '2024-02-29 10:11:12.131415+00'), (4, NULL, NULL, NULL);
+"""
+
+
+def test_times_without_end_stay_so(postgres_server, marked, tmp_path):
+    with postgres_server.database() as source:
+        postgres_server.execute(ENDLESS, database=source)
+        url = postgres_server.url(source)
+        publish_as_it_is(url, marked, tmp_path)
+        assert schema(marked.url)["public.period"] == schema(url)["public.period"]
+
+
 SHOP = """
 CREATE TYPE size AS ENUM ('s', 'm', 'l');
 CREATE TABLE customers (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, email text UNIQUE);

@@ -41,7 +41,10 @@ _DECLARED = {
 }
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _LIST = re.compile(r"(.*)\[\d*\]$", re.DOTALL)
-_AS_THEY_ARE = frozenset(_DECLARED) - {"BLOB", "INTERVAL", "BIT", "JSON", "TIME WITH TIME ZONE", "TIMESTAMP_NS", "UUID"}
+_WRITTEN = {"BLOB", "INTERVAL", "BIT", "JSON", "TIME WITH TIME ZONE", "UUID"}
+_ENDLESS = {kind for kind in _DECLARED if kind.startswith(("DATE", "TIMESTAMP"))}
+"""Arrow knows no time without end, and writes a day of the year 5,881,580 for it."""
+_AS_THEY_ARE = frozenset(_DECLARED) - _WRITTEN - _ENDLESS
 
 FAMILIES = {
     "boolean": "boolean",
