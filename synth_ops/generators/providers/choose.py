@@ -84,7 +84,8 @@ def _by_name(request: Request) -> Provider:
             f"{request.table}.{request.column.name}: there is no provider {name!r}",
             f"providers: {', '.join(sorted(_MAKERS))}",
         )
-    limit = request.limit
+    # an address of the net has one form, however short the source's are
+    limit = request.hard_limit if name == "ip" else request.limit
     if limit is not None and limit < _SHORTEST.get(name, 1):
         return PatternProvider(request)
     return _MAKERS[name](request)

@@ -64,6 +64,12 @@ def _hardware_address(numbers: Integers, _: Request) -> pa.Array:
     return fixed_width(matrix)
 
 
+def _network_address(numbers: Integers, _: Request) -> pa.Array:
+    """Of a net that leads nowhere outside."""
+    octets = (pa.array(numbers >> shift & 255).cast(pa.string()) for shift in (0, 8, 16))
+    return pc.binary_join_element_wise("10", *octets, ".")
+
+
 def _duration(numbers: Integers, _: Request) -> pa.Array:
     return _clock(numbers % (_HOURS * 3600))
 
@@ -119,6 +125,8 @@ _WRITERS: Mapping[str, Callable[[Integers, Request], pa.Array]] = {
     "bit varying": _bits,
     "varbit": _bits,
     "macaddr": _hardware_address,
+    "inet": _network_address,
+    "cidr": _network_address,
     "interval": _duration,
     "time with time zone": _zoned_time,
     "timetz": _zoned_time,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
@@ -30,7 +31,8 @@ class NestedProvider:
             return
         with duckdb.connect() as connection:
             arrow_type = connection.sql(f"SELECT NULL::{type_name} AS v").to_arrow_table().schema.field("v").type
-        self._variants = pa.array([_value(arrow_type, number) for number in range(_VARIANTS)], arrow_type)
+        words = [word[: request.hard_limit] for word in _WORDS]
+        self._variants = pa.array([_value(arrow_type, number, words) for number in range(_VARIANTS)], arrow_type)
 
     def values(self, start: int, count: int) -> pa.Array:
         """See `Provider`."""
@@ -56,18 +58,18 @@ class BlobProvider:
         return pa.array([_PIXEL + number.to_bytes(8, "big") for number in range(start, start + count)], pa.binary())
 
 
-def _value(arrow_type: pa.DataType, number: int) -> object:
+def _value(arrow_type: pa.DataType, number: int, words: Sequence[str]) -> object:
     """A small value of a type, another one for most numbers; None for types that have no obvious one."""
     types = pa.types
     if types.is_list(arrow_type) or types.is_large_list(arrow_type) or types.is_fixed_size_list(arrow_type):
         size = arrow_type.list_size if types.is_fixed_size_list(arrow_type) else 1 + number % 3
-        return [_value(arrow_type.value_type, number + place) for place in range(size)]
+        return [_value(arrow_type.value_type, number + place, words) for place in range(size)]
     if types.is_map(arrow_type):
-        return [(_value(arrow_type.key_type, number), _value(arrow_type.item_type, number))]
+        return [(_value(arrow_type.key_type, number, words), _value(arrow_type.item_type, number, words))]
     if types.is_struct(arrow_type):
-        return {field.name: _value(field.type, number + place) for place, field in enumerate(arrow_type)}
+        return {field.name: _value(field.type, number + place, words) for place, field in enumerate(arrow_type)}
     if types.is_string(arrow_type) or types.is_large_string(arrow_type):
-        return _WORDS[number % _VARIANTS]
+        return words[number % _VARIANTS]
     if types.is_boolean(arrow_type):
         return number % 2 == 0
     return number % 100 if types.is_integer(arrow_type) or types.is_floating(arrow_type) else None
