@@ -46,10 +46,15 @@ def init(
         recipe.write_text(recipe_text(written[0], written[1], proposals, snapshot.metadata), encoding="utf-8")
     output.print(
         f"wrote {recipe}: {len(snapshot.metadata.tables)} tables, {len(proposals)} keys proposed in comments; "
-        "of the rows that it read nothing was kept\n"
-        f"next: synth-ops plan {recipe}, then synth-ops run {recipe}",
+        "of the rows that it read nothing was kept",
         markup=False,
     )
+    if proposals:
+        output.print(
+            f"first: uncomment the keys that are right in {recipe}: by these alone the copy's tables can be joined",
+            markup=False,
+        )
+    output.print(f"next: synth-ops plan {recipe}, then synth-ops run {recipe}", markup=False)
 
 
 @app.command()

@@ -297,7 +297,9 @@ def test_init_proposes_keys_that_are_not_declared(shop, cli, monkeypatch, tmp_pa
         connection.execute(f"ATTACH '{shop.source}' AS shop (READ_ONLY)")
         for table in ("customers", "orders"):
             connection.execute(f"CREATE TABLE {table} AS FROM shop.{table}")
-    assert cli("init", "bare.duckdb", "--target", "t.duckdb", "--output", "bare.yaml").code == 0
+    written = cli("init", "bare.duckdb", "--target", "t.duckdb", "--output", "bare.yaml")
+    assert written.code == 0
+    assert "first: uncomment the keys that are right in bare.yaml" in written.out
     text = Path("bare.yaml").read_text(encoding="utf-8")
     assert re.search(r"#.*primary_key: \[?id", text)
     assert re.search(r"#.*references: customers", text)
