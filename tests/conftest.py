@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
     "synth_ops.testing.contracts", "synth_ops.testing.generator_contract", "synth_ops.testing.staging_contract"
 )
 
-# with all that the tests import there is much to go through and little to find: one twentieth of their time
+# with all that the tests import there is much to go through, and little to find
 gc.set_threshold(100_000, 20, 20)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
