@@ -278,16 +278,17 @@ def _public_sql(views: Views, table: Table, column: Column) -> str:
 def _format_space(values: Sequence[str]) -> float:
     """How many values there are of the commonest length, when every place that varies varies freely.
 
-    >>> _format_space(["a-10", "a-27"])
-    100.0
+    >>> _format_space(["a-10", "a-27"]), _format_space(["0110", "1001"])
+    (100.0, 16.0)
     """
+    base = 2 if set("".join(values)) <= {"0", "1"} else 10  # bit strings
     lengths = [len(value) for value in values]
     commonest = max(set(lengths), key=lambda length: (lengths.count(length), length), default=0)
     space = 1.0
     for place in zip(*(value for value in values if len(value) == commonest), strict=True):
         letters = set(place)
         if len(letters) > 1:
-            digits = 10 * any(letter.isdigit() for letter in letters)
+            digits = base * any(letter.isdigit() for letter in letters)
             others = 26 * any(letter.isalpha() for letter in letters)
             space *= max(digits + others, len(letters))
     return space
