@@ -433,6 +433,7 @@ import signal, sys, time
 from synth_ops import fallback
 from synth_ops.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 # which Python hears of in a moment
 fallback.run_fit = lambda *_, **__: (signal.raise_signal(signal.SIGINT), time.sleep(5))
 main(["run", sys.argv[1], "--store", sys.argv[2]])
