@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import math
 from decimal import Decimal
@@ -95,3 +96,23 @@ def test_what_is_told_of_errors_holds_no_value(postgres_server):
         told = explanation(raised.value, "postgresql://h/shop", "table 'x'")
         assert "c4nary" not in f"{told}{told.__cause__}"
         assert told.hint
+
+
+@pytest.mark.parametrize(
+    ("rows", "where"),
+    [
+        ("1,c4nary\n", "its column 'a'"),
+        ("1,2024-02-29\nx, line 5\\, column c4nary: y\n", "its columns"),
+        (", line 5, column c4nary: y,1,1\n", "its columns"),
+    ],
+    ids=["a value", "no row", "a row that looks like a place"],
+)
+def test_a_refused_copy_names_its_column_and_no_value(postgres_server, rows, where):
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(psycopg.connect(postgres_server.url()))
+        connection.execute("CREATE TEMP TABLE t (n integer, a date)")
+        raised = stack.enter_context(pytest.raises(psycopg.Error))
+        stack.enter_context(connection.cursor().copy("COPY t FROM STDIN (FORMAT csv)")).write(rows)
+    told = explanation(raised.value, "postgresql://h/shop", "table 't'")
+    assert "c4nary" not in f"{told}{told.__cause__}"
+    assert where in str(told)

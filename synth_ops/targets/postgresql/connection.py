@@ -129,8 +129,8 @@ def _refusal(error: psycopg.Error, what: str, state: str) -> PublishError:
             "correct the recipe's `tables` section or the generator; sample again",
         )
     if isinstance(error, errors.DataError):
-        # what comes after the column is the value
-        named = re.match(r"COPY .*?, line [0-9]+, column (.+?)(?:: |$)", error.diag.context or "")
+        # what comes after the column is the value; where there is no column, it is the whole row
+        named = re.match(r"COPY [^:]*, line [0-9]+, column (.+?)(?:: |$)", error.diag.context or "")
         where = f"its column {named[1]!r}" if named else "its columns"
         return PublishError(
             f"{what} holds values that PostgreSQL does not take for {where} ({state})",
