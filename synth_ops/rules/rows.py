@@ -103,19 +103,26 @@ def _discounts(sample: Sample) -> Iterator[Rule]:
     names, matrix, tolerances = _varying(sample, _MOST_DISCOUNTED)
     whole_parts = [(place, _whole_of(values)) for place, values in enumerate(matrix)]
     shares = [(place, whole) for place, whole in whole_parts if whole]
-    few = slice(None, None, max(matrix.shape[1] // _FIRST_ROWS, 1))
+    first = matrix[:, :: max(matrix.shape[1] // _FIRST_ROWS, 1)]
     for (share, whole), (one, other) in product(shares, combinations(range(len(names)), 2)):
         if share in (one, other):
             continue
-        expected = matrix[one] * matrix[other] * (1 - np.nan_to_num(matrix[share]) / whole)
-        off = np.abs(matrix[:, few] - expected[few]) > tolerances[:, None]
+        off = np.abs(first - _discounted(first[[one, other, share]], whole)) > tolerances[:, None]
         for place in np.flatnonzero(~off.any(axis=1)):
-            if place not in (one, other, share) and agrees(matrix[place], expected, tolerances[place]):
+            if place in (one, other, share):
+                continue
+            if agrees(matrix[place], _discounted(matrix[[one, other, share]], whole), tolerances[place]):
                 inputs = (names[one], names[other], names[share])
                 left = f"(1 - coalesce({number(inputs[2])}, 0) / {whole})"
                 expression = f"{number(inputs[0])} * {number(inputs[1])} * {left}"
                 words = f"{inputs[0]} * {inputs[1]} less {inputs[2]}{' percent' if whole > 1 else ''}"
                 yield _determined(names[place], expression, inputs, float(tolerances[place]), words=words)
+
+
+def _discounted(rows: Floats, whole: int) -> Floats:
+    """The product of two columns less the share that the third one is of a whole."""
+    found: Floats = rows[0] * rows[1] * (1 - np.nan_to_num(rows[2]) / whole)
+    return found
 
 
 def _rates(sample: Sample) -> Iterator[Rule]:

@@ -69,7 +69,7 @@ def test_what_stands_for_a_rare_value_goes_with_the_rest_of_its_row(copied):
         """CREATE TABLE line AS SELECT chr(65 + article % 8) || '-' || article AS article,
             'group ' || article % 8 AS "group", 1 + (random() * 9)::INT AS quantity FROM (
                 SELECT CASE WHEN random() < 0.7 THEN (random() * 160)::INT ELSE 1000 + (random() * 900)::INT END
-                AS article                 FROM range(10000))"""
+                AS article FROM range(10000))"""
     )
     articles, rare, wrong = numbers(
         connection,

@@ -74,6 +74,13 @@ def test_a_planted_value_is_found_by_its_own_measure(tmp_path, table, column, va
     assert failures(check_context(tmp_path, cells(table, column, values))) == {(check, f"{table}.{column}"): count}
 
 
+def with_rule(context, rule):
+    """The same, where the customers of the source obey a rule."""
+    ruled = dataclasses.replace(SMALL_WAREHOUSE.table("customers"), rules=(rule,))
+    metadata = Metadata(tables=tuple(ruled if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
+    return dataclasses.replace(context, snapshot=dataclasses.replace(context.snapshot, metadata=metadata))
+
+
 @pytest.mark.parametrize(("asked", "found"), [(0, 0), (1, 1), (-1, 1)], ids=["the bound", "above it", "below it"])
 def test_an_extreme_that_a_rule_asks_for_is_its_bounds(tmp_path, asked, found):
     """As high as the row's other column is no value of its own; anything else is."""
@@ -83,12 +90,8 @@ def test_an_extreme_that_a_rule_asks_for_is_its_bounds(tmp_path, asked, found):
         rows["customers"][0] = (CANARY_NUMBER - asked, *row, CANARY_NUMBER)
 
     rule = Rule(relation=Relation.AT_LEAST, column="credit_limit", expression='"customer_id"', inputs=("customer_id",))
-    context = check_context(tmp_path, plant)
-    ruled = dataclasses.replace(SMALL_WAREHOUSE.table("customers"), rules=(rule,))
-    metadata = Metadata(tables=tuple(ruled if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
-    snapshot = dataclasses.replace(context.snapshot, metadata=metadata)
     expected = {("extremes", "customers.credit_limit"): 1} if found else {}
-    assert failures(dataclasses.replace(context, snapshot=snapshot)) == expected
+    assert failures(with_rule(check_context(tmp_path, plant), rule)) == expected
 
 
 @pytest.mark.parametrize(("apart", "found"), [(0, 0), (1, 1)], ids=["the sum", "another value"])
@@ -106,12 +109,8 @@ def test_an_extreme_that_is_computed_from_other_columns_is_theirs(tmp_path, apar
         inputs=("customer_id", "email"),
         tolerance=0.005,
     )
-    context = check_context(tmp_path, plant)
-    ruled = dataclasses.replace(SMALL_WAREHOUSE.table("customers"), rules=(rule,))
-    metadata = Metadata(tables=tuple(ruled if t.name == "customers" else t for t in SMALL_WAREHOUSE.tables))
-    snapshot = dataclasses.replace(context.snapshot, metadata=metadata)
     expected = {("extremes", "customers.credit_limit"): 1} if found else {}
-    assert failures(dataclasses.replace(context, snapshot=snapshot)) == expected
+    assert failures(with_rule(check_context(tmp_path, plant), rule)) == expected
 
 
 def test_a_category_of_few_people_is_found_unless_a_check_lists_it(tmp_path):
